@@ -1,0 +1,1 @@
+"""Thin absl binaries: flags, one library call, ``app.run``."""

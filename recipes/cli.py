@@ -1,0 +1,80 @@
+"""The ``tta-lite`` command: ``tta-lite <recipe> [flags]`` is ``python -m recipes.<recipe> [flags]``.
+
+A recipe is imported only when it was chosen, so that the list and mistakes come at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import runpy
+import sys
+from collections.abc import Mapping, Sequence
+
+import tta_lite
+
+RECIPES: Mapping[str, str] = {
+    "case_study": "recipes.case_study",
+    "benchmark": "recipes.benchmark",
+}
+USER_MISTAKE = 2
+
+
+def one_line(module: str) -> str:
+    """-> the first line of a module's docstring, read without running the module.
+
+    >>> one_line("recipes.cli")
+    'The ``tta-lite`` command: ``tta-lite <recipe> [flags]`` is ``python -m recipes.<recipe> [flags]``.'
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return "(not installed)"
+    with open(spec.origin, encoding="utf-8") as source:
+        docstring = ast.get_docstring(ast.parse(source.read())) or ""
+    return docstring.split("\n", maxsplit=1)[0]
+
+
+def usage() -> str:
+    """-> the list of recipes, one line each."""
+    width = max(map(len, RECIPES))
+    lines = [f"  {name.ljust(width)}  {one_line(module)}" for name, module in RECIPES.items()]
+    return "\n".join(
+        [
+            "tta-lite <recipe> [flags]",
+            "",
+            "Recipes:",
+            *lines,
+            "",
+            "tta-lite <recipe> --help shows the flags of one recipe; tta-lite --version the version.",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a recipe by name -> the exit code; a recipe may also end the process itself, as absl does.
+
+    Args:
+      argv: the words after ``tta-lite``; those of the command line if None.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("help", "-h", "--help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        print(f"tta-lite {tta_lite.__version__}")
+        return 0
+    name, *flags = words
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1)
+        hint = f"; {near[0]} is the nearest" if near else ""
+        print(f"error: The recipe must be one of {', '.join(RECIPES)}{hint}. Received: {name}", file=sys.stderr)
+        return USER_MISTAKE
+    sys.argv = [f"tta-lite {name}", *flags]
+    # absl shows the flags and the docstring of the module that is `__main__`.
+    runpy.run_module(RECIPES[name], run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

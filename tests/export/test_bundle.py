@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import ctypes
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from tta_lite.export import bundle
+from tta_lite.export.bundle import write_bundle
+from tta_lite.export.c_array import c_source
+from tta_lite.models.backbones import Normalisation
+from tta_lite.types import InputError
+
+NORMALISATION = Normalisation((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+COMPILER = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
+
+
+def write(folder, tflite, images):
+    return write_bundle(folder, tflite, name="Tiny net 0.35", normalisation=NORMALISATION, golden_inputs=images[:2])
+
+
+@pytest.fixture(scope="module", params=["fp32", "int8"])
+def made(request, files, images, tmp_path_factory):
+    folder = write(tmp_path_factory.mktemp("run") / "artifact", files[request.param], images)
+    return request.param, folder
+
+
+def test_what_is_in_the_folder(made, files):
+    preset, folder = made
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    wanted = ["model.tflite", "model_data.h", "model_data.cc", "ops.json", "golden.json", "manifest.json", "SHA256SUMS"]
+    wanted += [f"golden/{side}_{n}.bin" for side in ("input", "output") for n in (0, 1)]
+    assert names == sorted(wanted)
+    assert (folder / "model.tflite").read_bytes() == files[preset]
+    # Nothing is left of the temporary folder.
+    assert [path.name for path in folder.parent.iterdir()] == ["artifact"]
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="needs sha256sum")
+def test_sums_verify_and_notice_a_change(made, tmp_path):
+    copy = shutil.copytree(made[1], tmp_path / "copy")
+    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    done = subprocess.run(check, cwd=copy, capture_output=True, text=True, check=True)
+    assert done.stdout.count(": OK") == len([p for p in copy.rglob("*") if p.is_file()]) - 1
+    (copy / "ops.json").write_text("[]")
+    assert subprocess.run(check, cwd=copy, capture_output=True).returncode == 1
+
+
+@pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+def test_the_c_array_compiles_to_the_same_bytes(made, files, tmp_path):
+    preset, folder = made
+    library = tmp_path / "model.so"
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run([COMPILER, *flags, str(folder / "model_data.cc"), "-o", str(library)], check=True)
+    loaded = ctypes.CDLL(str(library))
+    length = ctypes.c_uint.in_dll(loaded, "tiny_net_0_35_tflite_len").value
+    array = (ctypes.c_ubyte * length).in_dll(loaded, "tiny_net_0_35_tflite")
+    assert bytes(array) == files[preset]
+    assert ctypes.addressof(array) % 16 == 0
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 256])
+def test_c_source_holds_every_byte(length):
+    data = bytes(np.random.default_rng(length).integers(0, 256, length, dtype=np.uint8))
+    body = c_source(data, "x").decode().split("{\n")[1].split("};")[0]
+    assert bytes(int(value, 16) for value in body.replace("\n", "").rstrip(",").split(",")) == data
+
+
+def test_golden_vectors_come_from_the_file(made):
+    preset, folder = made
+    golden = json.loads((folder / "golden.json").read_text())
+    dtype = {"fp32": "<f4", "int8": "i1"}[preset]
+    assert len(golden["vectors"]) == 2
+    for kernels in (OpResolverType.AUTO, OpResolverType.BUILTIN_REF):
+        interpreter = Interpreter(model_content=(folder / "model.tflite").read_bytes(),
+                                  experimental_op_resolver_type=kernels)  # fmt: skip
+        interpreter.allocate_tensors()
+        for vector in golden["vectors"]:
+            stored = np.fromfile(folder / vector["input"], dtype).reshape(golden["input"]["shape"])
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], stored)
+            interpreter.invoke()
+            output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+            wanted = np.fromfile(folder / vector["output"], dtype).reshape(golden["output"]["shape"])
+            if kernels == OpResolverType.AUTO:
+                assert np.array_equal(output, wanted)
+            # The plain loops that define each op, in real numbers.
+            scale = golden["output"]["quantisation"]["scale"] if preset == "int8" else 1.0
+            assert np.abs(output.astype(float) - wanted).max() * scale <= golden["tolerance"] * 1.001
+
+
+def test_golden_inputs_are_the_images_that_were_given(made, images):
+    preset, folder = made
+    edge = json.loads((folder / "golden.json").read_text())["input"]
+    stored = np.fromfile(folder / "golden/input_1.bin", {"fp32": "<f4", "int8": "i1"}[preset]).reshape(edge["shape"])
+    if preset == "fp32":
+        assert np.array_equal(stored[0], images[1])
+    else:
+        scale, zero_point = edge["quantisation"]["scale"], edge["quantisation"]["zero_point"]
+        real = (stored[0].astype(float) - zero_point) * scale
+        assert np.abs(real - images[1]).max() <= scale / 2 * 1.001
+
+
+def test_the_manifest_says_how_to_feed_the_network(made):
+    preset, folder = made
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["input"]["name"] == "image"
+    assert manifest["input"]["shape"] == [1, 64, 64, 3]
+    assert manifest["input"]["dtype"] == {"fp32": "float32", "int8": "int8"}[preset]
+    assert manifest["output"]["name"] == "heatmaps"
+    assert manifest["normalisation"]["mean"] == [127.5] * 3
+    assert manifest["memory"]["input_bytes"] == 64 * 64 * 3 * {"fp32": 4, "int8": 1}[preset]
+    assert manifest["undelegated_ops"] == []
+    assert manifest["c_array"]["symbol"] == "tiny_net_0_35_tflite"
+    ops = json.loads((folder / "ops.json").read_text())
+    assert {op["name"]: op["count"] for op in ops} == {
+        "CONV_2D": 4, "DEPTHWISE_CONV_2D": 2, "ADD": 1, "TRANSPOSE_CONV": 2
+    }  # fmt: skip
+
+
+def test_an_earlier_bundle_is_replaced_whole(files, images, tmp_path):
+    folder = write(tmp_path / "artifact", files["fp32"], images)
+    write_bundle(folder, files["int8"], name="b", normalisation=NORMALISATION, golden_inputs=images[:1])
+    assert (folder / "model.tflite").read_bytes() == files["int8"]
+    assert not (folder / "golden/input_1.bin").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
+
+
+def test_the_same_file_gives_the_same_sums(files, images, tmp_path):
+    a, b = (write(tmp_path / name, files["int8"], images) for name in "ab")
+    assert (a / "SHA256SUMS").read_text() == (b / "SHA256SUMS").read_text()
+
+
+def test_a_folder_of_something_else_is_left_alone(files, images, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=r"must be new, empty, or an earlier bundle.*Received: "):
+        write(tmp_path, files["fp32"], images)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_failure_leaves_the_earlier_bundle_and_no_rest(files, images, tmp_path):
+    folder = write(tmp_path / "artifact", files["fp32"], images)
+    with pytest.raises(InputError, match=r"\[B, 64, 64, 3\]"):
+        write(folder, files["int8"], images[:, :32])
+    assert (folder / "model.tflite").read_bytes() == files["fp32"]
+    assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
+
+
+def test_a_name_without_letters_is_refused(files, images, tmp_path):
+    with pytest.raises(InputError, match=r"ASCII letter or digit.*Received: '--'"):
+        write_bundle(tmp_path / "a", files["fp32"], name="--", normalisation=NORMALISATION, golden_inputs=images[:1])
+
+
+def test_a_large_file_has_no_array(files, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "C_ARRAY_LIMIT", len(files["int8"]) - 1)
+    folder = write(tmp_path / "artifact", files["int8"], images)
+    assert json.loads((folder / "manifest.json").read_text())["c_array"] is None
+    assert not (folder / "model_data.cc").exists()

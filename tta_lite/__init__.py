@@ -1,0 +1,17 @@
+"""tta_lite: make a convolutional network light enough for an embedded board.
+
+Follows the TTA technical report *A Guideline for Lightening Convolutional Neural Networks for Embedded Systems*.
+Importing this package imports nothing else; TensorFlow is loaded by the modules that need it. What must be decided
+before TensorFlow is loaded is decided here, and a value that the user has set is kept.
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+# TFMOT reads this when it is imported; without it TFMOT looks for Keras 3, which it cannot use.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+# TensorFlow leaves oneDNN off on x86 without AVX-512; on such a CPU it trains these networks in about half the time.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# The start-up banners tell an engineer nothing about their network.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

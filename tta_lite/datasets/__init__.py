@@ -1,0 +1,1 @@
+"""Where examples come from: readers, the synthetic pose set, and their checks."""

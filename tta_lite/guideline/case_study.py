@@ -1,0 +1,286 @@
+"""The case study of the guideline's chapter 7: PoseResNet made light step by step, and measured after every step."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tta_lite.compat import keras
+from tta_lite.export.delegation import check_delegation
+from tta_lite.export.parity import Parity, check_parity, compare
+from tta_lite.export.tflite import export_tflite
+from tta_lite.files import atomic_path, atomic_write, to_json_text
+from tta_lite.guideline.rows import ROWS, Row, choose_rows
+from tta_lite.measure.benchmark import benchmark_together
+from tta_lite.measure.counting import count
+from tta_lite.measure.interpreter import TFLitePredictor
+from tta_lite.models.backbones import Normalisation, get_backbone
+from tta_lite.models.pose import pose_resnet
+from tta_lite.tasks.pckh import pckh
+from tta_lite.tasks.pose import PoseTask
+from tta_lite.training.fit import FitSettings, fit
+from tta_lite.training.precision import training_policy
+from tta_lite.training.pruning import Pruning, sparsity
+from tta_lite.types import Candidate, LedgerEntry, Report, Verdict
+
+MODEL, FILE, REPORT, JOINTS = "model.keras", "model.tflite", "report.json", "joints.npy"
+PARITY_IMAGES = 8
+
+TaskFor = Callable[[Normalisation], PoseTask]
+Write = Callable[[str], Any]
+
+
+class Journal(Protocol):
+    """Where results are kept; `tta_lite.report.run_folder.RunFolder` is one."""
+
+    def step_dir(self, index: int, name: str) -> Path:
+        """The folder of a step, created."""
+
+    def read_ledger(self) -> list[LedgerEntry]:
+        """What was finished before."""
+
+    def append(self, entry: LedgerEntry) -> None:
+        """Keeps one more."""
+
+    def write_ledger(self, entries: Iterable[LedgerEntry]) -> None:
+        """Replaces all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseStudy:
+    """What is compared with what.
+
+    Attributes:
+      rows: names of `tta_lite.guideline.rows.ROWS`.
+      backbone: of the unmodified network, trained from random weights.
+      light_backbone: of all other rows (G1).
+      light_weights: what the light backbone starts from: None, ``imagenet`` or a file.
+      bottleneck: channels before each Deconv (G2).
+      pruning: the schedule of G5.
+      fit: the rules by which every row is trained.
+      num_threads: of the interpreter.
+      rounds: of the benchmark; the rows are timed in turn.
+      num_runs: timed inferences a row, at least.
+      min_secs: timed seconds a row, at least.
+    """
+
+    rows: tuple[str, ...]
+    backbone: str = "resnet50"
+    light_backbone: str = "mobilenet_v2"
+    light_weights: str | None = None
+    bottleneck: int = 64
+    pruning: Pruning = dataclasses.field(default_factory=Pruning)
+    fit: FitSettings = dataclasses.field(default_factory=FitSettings)
+    num_threads: int = 1
+    rounds: int = 5
+    num_runs: int = 50
+    min_secs: float = 1.0
+
+
+def train_only(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: Write = print) -> None:
+    """What a worker of a cluster that is not the chief does: its part of every row's training."""
+    rows = choose_rows(study.rows)
+    folders = _folders(rows, journal)
+    for row in rows:
+        _network(study, row, task_for(normalisation_of(study, row)), folders, row.name, write)
+
+
+def run(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: Write = print) -> list[LedgerEntry]:
+    """Trains, exports, scores and times every row; goes on where a killed run stopped.
+
+    All files are timed at the end, in turn, because only figures of one such comparison may be divided by one another.
+
+    Args:
+      study: the rows and the rules.
+      task_for: normalisation -> the task; the backbones want their pixels in different ways.
+      journal: gets a folder and a ledger line a row.
+      write: where progress goes.
+
+    Returns:
+      one entry a row, in the table's order.
+
+    Raises:
+      InputError: an argument, an example or an exported file that cannot be used.
+    """
+    rows = choose_rows(study.rows)
+    for backbone in (study.backbone, study.light_backbone):
+        get_backbone(backbone)
+    entries = {entry.name: entry for entry in journal.read_ledger()}
+    folders = _folders(rows, journal)
+    for place, row in enumerate(rows, start=1):
+        title = f"[{place}/{len(rows)}] {row.name}"
+        if row.name in entries:
+            write(f"{title}: finished before")
+            continue
+        write(f"{title}: {describe(study, row)}")
+        entries[row.name] = _step(study, row, task_for, folders, title, write)
+        journal.append(entries[row.name])
+    ordered = [entries[row.name] for row in rows]
+    if any(entry.report.latency_ms is None for entry in ordered):
+        ordered = _timed(study, ordered, folders, write)
+        for entry in ordered:
+            atomic_write(folders[entry.name] / REPORT, to_json_text(entry.report.to_json(), indent=2) + "\n")
+        journal.write_ledger(ordered)
+    return ordered
+
+
+def describe(study: CaseStudy, row: Row) -> str:
+    """-> what a row is, e.g. ``mobilenet_v2 (imagenet) + PConv 64, int8``."""
+    if row.light:
+        start = "pretrained" if row.pretrained and study.light_weights else "from scratch"
+        text = f"{study.light_backbone} ({start})"
+    else:
+        text = f"{study.backbone} (from scratch)"
+    if row.narrow:
+        text += f" + PConv {study.bottleneck}"
+    if row.pruned:
+        text += f", {study.pruning.sparsity:.0%} sparse"
+    return f"{text}, {row.export.preset}"
+
+
+def build(study: CaseStudy, row: Row, task: PoseTask) -> keras.Model:
+    """-> the untrained network of a row: [B, S, S, 3] -> [B, S/4, S/4, J]."""
+    keras.utils.set_random_seed(study.fit.seed)
+    return pose_resnet(
+        study.light_backbone if row.light else study.backbone,
+        joints=len(task.train.joint_set),
+        input_size=task.input_size,
+        weights=study.light_weights if row.light and row.pretrained else None,
+        bottleneck=study.bottleneck if row.narrow else None,
+    )
+
+
+def normalisation_of(study: CaseStudy, row: Row) -> Normalisation:
+    """-> what a row's backbone expects of its pixels."""
+    return get_backbone(study.light_backbone if row.light else study.backbone).normalisation
+
+
+def choose(entries: Sequence[LedgerEntry], max_drop: float) -> LedgerEntry | None:
+    """-> the fastest row that is at most `max_drop` points below the most accurate one: it becomes the artifact."""
+    scored = [e for e in entries if e.report.accuracy is not None and e.report.latency_ms is not None]
+    best = max((e.report.accuracy for e in scored), default=0.0)
+    near = [e for e in scored if e.report.accuracy >= best - max_drop]
+    return min(near, key=lambda e: e.report.latency_ms.p50, default=None)
+
+
+def _folders(rows: Sequence[Row], journal: Journal) -> dict[str, Path]:
+    # A row has the same folder whichever rows are asked for, so that rows can be added to a run.
+    return {row.name: journal.step_dir(list(ROWS).index(row.name), row.name) for row in rows}
+
+
+def _step(
+    study: CaseStudy, row: Row, task_for: TaskFor, folders: dict[str, Path], title: str, write: Write
+) -> LedgerEntry:
+    began = time.monotonic()
+    folder = folders[row.name]
+    task = task_for(normalisation_of(study, row))
+    model, notes = _network(study, row, task, folders, title, write)
+    write(f"{title}: exporting {row.export.preset}")
+    calibration = task.calibration(row.export.calibration_images, seed=study.fit.seed)
+    tflite = export_tflite(model, row.export, calibration)
+    parity = compare(model, tflite, _test_inputs(task, PARITY_IMAGES))
+    check_parity(parity, row.export.preset)
+    atomic_write(folder / FILE, tflite)
+    write(f"{title}: scoring {len(task.test)} people through the interpreter")
+    joints = task.predict_joints(TFLitePredictor(tflite))
+    with atomic_path(folder / JOINTS) as temporary:
+        np.save(temporary, joints)
+    accuracy = pckh(task.test, joints)
+    keras_accuracy = task.score(lambda images: np.asarray(model(images, training=False)))
+    counts = count(model)
+    left = check_delegation(tflite)
+    report = Report(
+        accuracy=accuracy.value,
+        metric=accuracy.metric,
+        accuracy_interval=accuracy.interval,
+        accuracy_parts=accuracy.parts,
+        accuracy_examples=accuracy.examples,
+        keras_accuracy=keras_accuracy.value,
+        size_bytes=len(tflite),
+        zip_bytes=zip_bytes(tflite),
+        macs=counts.macs,
+        params=counts.params,
+        activation_bytes=counts.activation_bytes,
+    )
+    write(f"{title}: {accuracy.metric} {accuracy.value:.1f}, {len(tflite) / 1e6:.1f} MB")
+    details = {
+        "label": describe(study, row),
+        "published": dict(row.published),
+        "note": " ".join([*notes, left]).strip(),
+        "parity": _parity_record(parity),
+        "undelegated": left,
+    }
+    return LedgerEntry(row.name, row.clause, Verdict.TAKEN, row.why, report, time.monotonic() - began, details)
+
+
+def _network(
+    study: CaseStudy, row: Row, task: PoseTask, folders: dict[str, Path], title: str, write: Write
+) -> tuple[keras.Model, list[str]]:
+    """-> the trained network of a row, trained now or read from its folder, and what the report should say of it."""
+    if row.network_of is not None:
+        return keras.models.load_model(folders[row.network_of] / MODEL, compile=False), []
+    folder, notes = folders[row.name], []
+    policy = "float32"
+    if row.mixed:
+        policy, why = training_policy()
+        notes.append(f"Trained in {policy} ({why}).")
+    if (folder / MODEL).exists():
+        model = keras.models.load_model(folder / MODEL, compile=False)
+    else:
+        settings = dataclasses.replace(study.fit, precision=policy, pruning=study.pruning if row.pruned else None)
+        start = Candidate(build(study, row, task), row.export, (row.name,))
+        model = fit(start, task, settings, folder / "training", label=title, write=write).model
+        with atomic_path(folder / MODEL) as temporary:
+            model.save(temporary)
+        # The trained network is kept; the optimizer's state, three times its size, is of no more use.
+        shutil.rmtree(folder / "training" / "checkpoints", ignore_errors=True)
+    if row.pruned:
+        notes.append(f"{sparsity(model):.1%} of the weights of convolutions are zero.")
+    return model, notes
+
+
+def _timed(
+    study: CaseStudy, entries: Sequence[LedgerEntry], folders: dict[str, Path], write: Write
+) -> list[LedgerEntry]:
+    write(f"timing {len(entries)} files in turn, {study.rounds} rounds, {study.num_threads} thread(s)")
+    comparison = benchmark_together(
+        {entry.name: folders[entry.name] / FILE for entry in entries},
+        rounds=study.rounds,
+        num_threads=study.num_threads,
+        num_runs=study.num_runs,
+        min_secs=study.min_secs,
+    )
+    speedups = comparison.speedups(entries[0].name)
+    return [
+        dataclasses.replace(
+            entry,
+            report=dataclasses.replace(entry.report, **comparison[entry.name].report_fields()),
+            details={**entry.details, "speedup": dataclasses.asdict(speedups[entry.name])},
+        )
+        for entry in entries
+    ]
+
+
+def zip_bytes(data: bytes) -> int:
+    """-> the size after zip's compression (deflate at its highest level), which is what pruning makes smaller.
+
+    >>> zip_bytes(bytes(100_000)) < 200
+    True
+    """
+    return len(zlib.compress(data, 9))
+
+
+def _test_inputs(task: PoseTask, count: int) -> np.ndarray:
+    images = next(task.validation_data().as_numpy_iterator())[0]
+    return images[:count]
+
+
+def _parity_record(parity: Parity) -> dict[str, float]:
+    return dataclasses.asdict(parity)

@@ -1,0 +1,1 @@
+"""What is the network? Functions from tensor to tensor, one file a family."""

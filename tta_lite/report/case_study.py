@@ -1,0 +1,113 @@
+"""What the case study leaves to read and to take away: the tables, the page, the plots and the artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tta_lite.datasets.pose_set import PoseSet
+from tta_lite.export.bundle import write_bundle
+from tta_lite.guideline import case_study
+from tta_lite.guideline.rows import ROWS
+from tta_lite.report import page, plots, table
+from tta_lite.report.run_folder import RunFolder
+from tta_lite.report.skeletons import skeleton_strip
+from tta_lite.tasks import crop
+from tta_lite.types import LedgerEntry
+
+TITLE = "PoseResNet made light: the case study of the TTA guideline"
+SUMMARY = (
+    "The guideline's chapter 7 on this machine: a light backbone (G1), narrow inputs for the Deconvs (G2), then "
+    "quantisation (G3), reduced precision (G4) or pruning (G5), each measured as a TFLite file."
+)
+GOLDEN = 3
+TILE = 192
+
+
+def write_report(
+    folder: RunFolder,
+    entries: Sequence[LedgerEntry],
+    study: case_study.CaseStudy,
+    task_for: case_study.TaskFor,
+    *,
+    max_drop: float,
+    strips: int,
+    command: str,
+    notes: Sequence[str] = (),
+) -> Path:
+    """Writes ``table.md``, ``table.csv``, ``plots/``, ``report.html`` and ``artifact/``; -> the page.
+
+    Args:
+      folder: of the run; its steps are finished.
+      entries: one a row.
+      study: what was compared.
+      task_for: normalisation -> the task.
+      max_drop: points of accuracy that the artifact may lie below the best row.
+      strips: people whose skeletons are shown.
+      command: what to type to run it again.
+      notes: what the figures can and cannot say.
+    """
+    chosen = case_study.choose(entries, max_drop)
+    task = task_for(case_study.normalisation_of(study, ROWS[entries[0].name]))
+    dataset = f"{task.test.name}, {len(task.test)} people"
+    table.write_tables(folder, entries, dataset=dataset)
+    plots.write_plots(folder, entries)
+    if chosen is not None:
+        _write_artifact(folder, chosen, study, task_for)
+    reported = [f"{task.train.name}: left out {text}" for text in (*task.train.skipped, *task.test.skipped)]
+    return page.write_page(
+        folder,
+        TITLE,
+        entries,
+        notes=[*notes, *reported],
+        strips=_strips(folder, entries, task.test, strips),
+        context={
+            "summary": SUMMARY,
+            "dataset": dataset,
+            "command": command,
+            "chosen": chosen.name if chosen else "",
+            "facts": {"training people": f"{len(task.train)} ({task.train.name})", **_rules(study)},
+        },
+    )
+
+
+def _rules(study: case_study.CaseStudy) -> dict[str, str]:
+    fit = study.fit
+    drops = ", ".join(f"{drop:.0%}" for drop in fit.drops)
+    return {
+        "training": f"{fit.epochs} epochs, Adam, learning rate {fit.learning_rate:g}, a tenth of it after {drops} of the "
+        f"steps; the same for every row; seed {fit.seed}"
+    }
+
+
+def _write_artifact(
+    folder: RunFolder, chosen: LedgerEntry, study: case_study.CaseStudy, task_for: case_study.TaskFor
+) -> None:
+    row = ROWS[chosen.name]
+    normalisation = case_study.normalisation_of(study, row)
+    task = task_for(normalisation)
+    step = folder.step_dir(list(ROWS).index(row.name), row.name)
+    golden = np.concatenate(task.calibration(GOLDEN, seed=study.fit.seed))
+    write_bundle(
+        folder.path / "artifact",
+        (step / case_study.FILE).read_bytes(),
+        name=f"pose {row.name}",
+        normalisation=normalisation,
+        golden_inputs=golden,
+    )
+
+
+def _strips(folder: RunFolder, entries: Sequence[LedgerEntry], people: PoseSet, count: int) -> Mapping[str, bytes]:
+    """-> row -> PNG of the same people in every row, spread over the test set."""
+    chosen = np.unique(np.linspace(0, len(people) - 1, num=min(count, len(people))).astype(int))
+    matrices = [crop.crop_matrix(people.center[i], float(people.box[i]), TILE) for i in chosen]
+    pictures = np.stack([crop.warp(people.load(int(i)), m, TILE) for i, m in zip(chosen, matrices, strict=True)])
+    truth = np.stack([crop.apply(m, people.joints[i]) for i, m in zip(chosen, matrices, strict=True)])
+    strips = {}
+    for entry in entries:
+        found = np.load(folder.step_dir(list(ROWS).index(entry.name), entry.name) / case_study.JOINTS)
+        predicted = np.stack([crop.apply(m, found[i]) for i, m in zip(chosen, matrices, strict=True)])
+        strips[entry.name] = skeleton_strip(pictures, predicted, truth, people.annotated[chosen], people.joint_set)
+    return strips

@@ -1,0 +1,258 @@
+"""``report.html``: one page for whoever decides. Self-contained: no script, no file or address outside it."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from tta_lite.report import columns as cols
+from tta_lite.report import plots, skeletons, table
+from tta_lite.report.headline import headline
+from tta_lite.report.run_folder import RunFolder
+from tta_lite.types import LedgerEntry, Verdict
+
+PAGE = "report.html"
+CAN_AND_CANNOT = (
+    "The latencies are those of the machine named above. They say which row is faster there and by how much; a board "
+    "with other cores, caches and kernels can give other ratios and another order.",
+    "The interval holds the luck of the test examples. It does not hold the spread between two trainings with "
+    "different seeds, which can be as large.",
+)
+
+
+def write_page(
+    folder: RunFolder,
+    title: str,
+    entries: Sequence[LedgerEntry],
+    *,
+    notes: Sequence[str] = (),
+    strips: Mapping[str, bytes] | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes ``report.html`` into the run folder; -> its path. See `render_page`."""
+    text = render_page(title, entries, notes=notes, strips=strips, context={"recipe": folder.recipe, **(context or {})})
+    return folder.write_text(PAGE, text)
+
+
+def render_page(
+    title: str,
+    entries: Sequence[LedgerEntry],
+    *,
+    notes: Sequence[str] = (),
+    strips: Mapping[str, bytes] | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> str:
+    """-> the page as HTML. Every text is escaped.
+
+    Args:
+      title: of the window and above the headline.
+      entries: the rows, the unmodified network first.
+      notes: what these figures can and cannot say, one text a point; general points are added.
+      strips: row -> PNG of `skeletons.skeleton_strip`, over the same people in every row.
+      context: all optional. ``summary``: one or two sentences on what was done; ``dataset``: what was scored on;
+        ``command``: what to type to run it again; ``chosen``: the row that the headline speaks of;
+        ``recipe``: the record of ``recipe.json``; ``facts``: more lines (name -> text) on how it was measured.
+    """
+    given = dict(context or {})
+    dataset = str(given.get("dataset") or "")
+    answer = headline(entries, str(given.get("chosen") or ""))
+    measured = any(cols.latency(entry, "p50") is not None for entry in entries)
+    trained = any(cols.finite(entry.report.accuracy) is not None for entry in entries)
+    general = [text for text, applies in zip(CAN_AND_CANNOT, (measured, trained), strict=True) if applies]
+    return _environment().get_template("page.html.j2").render(
+        title=title,
+        summary=str(given.get("summary") or ""),
+        answer=answer,
+        base=entries[0].name if entries else "",
+        groups=_groups(entries),
+        columns=cols.columns(entries),
+        rows=_rows(entries, answer.row),
+        row_notes=table.row_notes(entries),
+        footnotes=table.footnotes(entries, dataset=dataset),
+        where=_where(entries),
+        figures=_figures(entries) if measured and trained else [],
+        joints=_joints(entries),
+        strips=_strips(entries, strips or {}),
+        sides={"left": skeletons.LEFT, "right": skeletons.RIGHT, "middle": skeletons.MIDDLE, "truth": skeletons.TRUTH},
+        command=str(given.get("command") or ""),
+        facts=_facts(given.get("recipe") or {}, given.get("facts") or {}),
+        packages=_pairs((given.get("recipe") or {}).get("packages")),
+        flags=_pairs((given.get("recipe") or {}).get("flags")),
+        limits=[*notes, *general],
+        dash=cols.DASH,
+    )  # fmt: skip
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tta_lite.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["tied"] = tied
+    return environment
+
+
+def tied(text: str) -> str:
+    """-> `text` with a number kept on one line with its percent sign, and hyphened words in one piece.
+
+    >>> tied("95 % speed-up") == "95\\u00a0% speed\\u2011up"
+    True
+    """
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("speed-up", "speed\N{NON-BREAKING HYPHEN}up")
+
+
+def _groups(entries: Sequence[LedgerEntry]) -> list[tuple[str, int]]:
+    """-> (head, columns under it)."""
+    table_columns = cols.columns(entries)
+    theirs = sum(1 for column in table_columns if column.group)
+    groups = [("Measured in this run", len(table_columns) - theirs)]
+    return [*groups, (cols.PUBLISHED_GROUP, theirs)] if theirs else groups
+
+
+def _rows(entries: Sequence[LedgerEntry], chosen: str) -> list[dict[str, Any]]:
+    colours = plots.row_colours(entries)
+    return [
+        {
+            "name": entry.name,
+            "label": cols.label(entry),
+            "clause": entry.clause,
+            "verdict": entry.verdict.value,
+            "why": entry.why,
+            "spent": duration(entry.seconds),
+            "colour": colours[entry.name],
+            "chosen": entry.name == chosen,
+            # The network as it came is no step that somebody could have left out.
+            "start": entry is entries[0] and entry.verdict is Verdict.TAKEN,
+            "interval": cols.interval_text(entry),
+            "accuracy": cols.number(cols.finite(entry.report.accuracy), 1),
+            "metric": entry.report.metric or "accuracy",
+            "keras": _keras_text(entry),
+            "cells": cells,
+        }
+        for entry, cells in zip(entries, cols.cells(entries), strict=True)
+    ]
+
+
+def _keras_text(entry: LedgerEntry) -> str:
+    before, after = cols.finite(entry.report.keras_accuracy), cols.finite(entry.report.accuracy)
+    if before is None or after is None:
+        return ""
+    return f"{entry.report.metric or 'accuracy'} {before:.1f} as a Keras model, {after:.1f} as the exported file"
+
+
+def _where(entries: Sequence[LedgerEntry]) -> str:
+    places = {entry.report.measured_on for entry in entries if entry.report.measured_on is not None}
+    return table.where_text(places.pop()) if len(places) == 1 else ""
+
+
+def _figures(entries: Sequence[LedgerEntry]) -> list[dict[str, str]]:
+    metric = cols.metric_name(entries)
+    spoken = "; ".join(
+        f"{entry.name} {cols.number(cols.finite(entry.report.accuracy), 1)} at "
+        f"{cols.number(cols.latency(entry, 'p50'), 1)} ms and "
+        f"{cols.number(cols.scaled(entry.report.size_bytes, 1e6), 1)} MB"
+        for entry in entries
+    )
+    drawn = (
+        (f"{metric} against latency", plots.accuracy_latency),
+        (f"{metric} against file size", plots.accuracy_size),
+    )
+    return [
+        {
+            "head": head,
+            "alt": f"{head}, one mark a row: {spoken}",
+            "light": data_uri(draw(entries, plots.LIGHT)),
+            "dark": data_uri(draw(entries, plots.DARK)),
+        }
+        for head, draw in drawn
+    ]
+
+
+def _joints(entries: Sequence[LedgerEntry]) -> dict[str, Any]:
+    """-> heads (rows of the ladder) and lines (joint, [(text, figure or 0)])."""
+    scored = [entry for entry in entries if entry.report.accuracy_parts]
+    names = list(dict.fromkeys(name for entry in scored for name in entry.report.accuracy_parts or {}))
+    lines = []
+    for name in names:
+        figures = [cols.finite((entry.report.accuracy_parts or {}).get(name)) for entry in scored]
+        lines.append((_spoken(name), [(cols.number(value, 1), round(value or 0)) for value in figures]))
+    whole = [cols.finite(entry.report.accuracy) for entry in scored]
+    return {
+        "heads": [entry.name for entry in scored],
+        "lines": lines,
+        "whole": [(cols.number(value, 1), round(value or 0)) for value in whole],
+        "metric": cols.metric_name(entries),
+    }
+
+
+def _spoken(joint: str) -> str:
+    for short, word in (("l_", "left "), ("r_", "right ")):
+        if joint.startswith(short):
+            joint = word + joint[len(short) :]
+    return joint.replace("_", " ")
+
+
+def _strips(entries: Sequence[LedgerEntry], strips: Mapping[str, bytes]) -> list[dict[str, str]]:
+    by_name = {entry.name: entry for entry in entries}
+    views = []
+    for name, png in strips.items():
+        accuracy = cols.finite(by_name[name].report.accuracy) if name in by_name else None
+        about = "" if accuracy is None else f"{by_name[name].report.metric or 'accuracy'} {accuracy:.1f}"
+        views.append({"name": name, "about": about, "uri": data_uri(png)})
+    return views
+
+
+def _facts(recipe: Mapping[str, Any], more: Mapping[str, Any]) -> list[tuple[str, str]]:
+    machine = recipe.get("machine") or {}
+    memory = cols.scaled(machine.get("ram_bytes"), 1e9)
+    isa = [name for name, present in (machine.get("isa") or {}).items() if present]
+    cores = machine.get("cores")
+    parts = [
+        machine.get("board"), machine.get("cpu"), machine.get("architecture"),
+        f"{cores} core{'' if cores == 1 else 's'}" if cores else None,
+        f"{memory:.0f} GB memory" if memory else None, machine.get("os"), ", ".join(isa),
+    ]  # fmt: skip
+    facts = [
+        ("Machine", "; ".join(str(part) for part in parts if part)),
+        ("Seed", "" if recipe.get("seed") is None else str(recipe["seed"])),
+        ("Source", f"commit {recipe['git_commit']}" if recipe.get("git_commit") else "not run from a git checkout"),
+        *((str(key), _text(value)) for key, value in more.items()),
+        ("Page written", datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")),
+    ]
+    return [(name, text) for name, text in facts if text]
+
+
+def _pairs(record: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    return [(str(key), _text(value)) for key, value in (record or {}).items()]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else cols.DASH if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def data_uri(png: bytes) -> str:
+    """-> the picture as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def duration(seconds: float) -> str:
+    """-> a length of time as a person says it.
+
+    >>> duration(42.4), duration(754), duration(7260)
+    ('42 s', '12 min 34 s', '2 h 1 min')
+    """
+    whole = round(cols.finite(seconds) or 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

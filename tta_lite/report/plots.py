@@ -1,0 +1,135 @@
+"""Accuracy against latency and against size, as PNG. One colour and one mark a row, the same everywhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from tta_lite.report import columns as cols
+from tta_lite.report.plot_labels import MARK_SIZE, Point, Theme, mix, place_labels
+from tta_lite.types import LedgerEntry
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tta_lite.report.run_folder import RunFolder
+
+# Paul Tol's "bright" scheme (https://personal.sron.nl/~pault/), told apart with every common colour blindness; its
+# yellow is darkened, being too pale for small marks on white, and a brown is added.
+PALETTE = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CC8400", "#66CCEE", "#777777", "#8B5A2B")
+MARKS = ("o", "s", "D", "^", "v", "P", "X", "p")
+DPI = 200
+SIZE_INCHES = (4.8, 3.5)
+
+
+LIGHT = Theme(page="#ffffff", ink="#1d2126", faint="#5b636d", grid="#e4e7ea")
+DARK = Theme(page="#1b1f24", ink="#e8eaed", faint="#a2abb5", grid="#333a42", lift=0.25)
+THEMES = {"light": LIGHT, "dark": DARK}
+
+
+def row_colours(entries: Sequence[LedgerEntry], theme: Theme = LIGHT) -> dict[str, str]:
+    """-> the colour of each row, by its place in the table."""
+    colours = [mix(colour, "#ffffff", theme.lift) for colour in PALETTE]
+    return {entry.name: colours[i % len(colours)] for i, entry in enumerate(entries)}
+
+
+def points(entries: Sequence[LedgerEntry], x: Mapping[str, float | None], theme: Theme = LIGHT) -> list[Point]:
+    """-> the rows that have both an accuracy and an `x` above 0."""
+    found = []
+    colours = row_colours(entries, theme)
+    for i, entry in enumerate(entries):
+        y, at = cols.finite(entry.report.accuracy), x.get(entry.name)
+        if y is not None and at is not None and at > 0:
+            found.append(Point(entry.name, at, y, cols.interval(entry), colours[entry.name], MARKS[i % len(MARKS)]))
+    return found
+
+
+def accuracy_latency(entries: Sequence[LedgerEntry], theme: Theme = LIGHT) -> bytes:
+    """-> PNG: accuracy with its interval against latency p50, milliseconds on a log scale."""
+    return _png(figure_latency(entries, theme))
+
+
+def accuracy_size(entries: Sequence[LedgerEntry], theme: Theme = LIGHT) -> bytes:
+    """-> PNG: accuracy with its interval against the file's size, MB on a log scale."""
+    return _png(figure_size(entries, theme))
+
+
+def write_plots(folder: RunFolder, entries: Sequence[LedgerEntry]) -> None:
+    """Writes ``plots/accuracy_latency.png`` and ``plots/accuracy_size.png`` into the run folder."""
+    folder.write_bytes("plots/accuracy_latency.png", accuracy_latency(entries))
+    folder.write_bytes("plots/accuracy_size.png", accuracy_size(entries))
+
+
+def figure_latency(entries: Sequence[LedgerEntry], theme: Theme = LIGHT) -> Figure:
+    """-> the figure of `accuracy_latency`."""
+    x = {entry.name: cols.latency(entry, "p50") for entry in entries}
+    return _figure(points(entries, x, theme), "Latency p50 (ms, log scale)", cols.metric_name(entries), theme)
+
+
+def figure_size(entries: Sequence[LedgerEntry], theme: Theme = LIGHT) -> Figure:
+    """-> the figure of `accuracy_size`."""
+    x = {entry.name: cols.scaled(entry.report.size_bytes, 1e6) for entry in entries}
+    return _figure(points(entries, x, theme), "File (MB, log scale)", cols.metric_name(entries), theme)
+
+
+def _figure(rows: Sequence[Point], x_label: str, y_label: str, theme: Theme) -> Figure:
+    # A Figure of its own canvas: pyplot keeps global state that a library must not touch.
+    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9.5}):
+        figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=theme.page, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        axes.set_facecolor(theme.page)
+        axes.set_xscale("log")
+        axes.set_xlabel(x_label, color=theme.ink)
+        axes.set_title(y_label, loc="left", color=theme.ink, fontsize=9.5, parse_math=False)
+        axes.grid(color=theme.grid, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(which="both", colors=theme.faint, length=0)
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.spines["bottom"].set_color(theme.faint)
+        if not rows:
+            axes.text(0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", color=theme.faint)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            return figure
+        _set_limits(axes, rows)
+        for row in rows:
+            if row.interval is not None:
+                axes.vlines(row.x, *row.interval, color=row.colour, linewidth=1.6, alpha=0.65)
+            axes.plot(
+                row.x, row.y, row.mark, color=row.colour, markersize=MARK_SIZE, markeredgecolor=theme.page,
+                markeredgewidth=0.7, label=row.name, zorder=3,
+            )  # fmt: skip
+        place_labels(figure, axes, rows, theme)
+    return figure
+
+
+def _set_limits(axes: Axes, rows: Sequence[Point]) -> None:
+    xs = [row.x for row in rows]
+    # Room for the labels on both sides, and never less than a factor of 4 so that ticks can be read.
+    low, high = min(xs), max(xs)
+    spread = max(high / low, 4.0) ** 0.22
+    middle = (low * high) ** 0.5
+    half = max((high / low) ** 0.5, 2.0)
+    axes.set_xlim(middle / half / spread, middle * half * spread)
+    ends = [end for row in rows for end in (row.interval or (row.y, row.y))]
+    pad = max(0.12 * (max(ends) - min(ends)), 0.8)
+    axes.set_ylim(max(min(ends) - pad, -1.0), min(max(ends) + pad, 101.0))
+    decades = np.log10(axes.get_xlim()[1] / axes.get_xlim()[0])
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1, 3) if decades < 3.5 else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI, facecolor=figure.get_facecolor(), metadata={"Software": None})
+    return stream.getvalue()

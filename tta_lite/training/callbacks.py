@@ -1,0 +1,112 @@
+"""All Keras callbacks of the house."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tta_lite.compat import keras
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration as people say it.
+
+    >>> format_seconds(5), format_seconds(125), format_seconds(7300)
+    ('5 s', '2 min 05 s', '2 h 01 min')
+    """
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+class Progress(keras.callbacks.Callback):
+    """One line now and then, with the time left: readable on a terminal and in a log file.
+
+    Args:
+      label: what is being trained.
+      every_s: seconds between lines within an epoch; the end of an epoch always has one.
+      write: where a line goes.
+    """
+
+    def __init__(self, label: str, *, every_s: float = 15.0, write: Callable[[str], Any] | None = None) -> None:
+        super().__init__()
+        self.label, self.every_s = label, every_s
+        self.write = write or (lambda line: print(line, file=sys.stderr, flush=True))
+        self._epoch = self._done = 0
+        self._start = self._last = 0.0
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Starts the clock."""
+        self._start = self._last = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Remembers the epoch."""
+        self._epoch = epoch
+        if self._done == 0:
+            self._first_epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """A line, if the last one is old."""
+        self._done += 1
+        if time.monotonic() - self._last >= self.every_s:
+            self._line(f"step {batch + 1}/{self.params['steps']}", logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """A line."""
+        self._line("done", logs)
+
+    def _line(self, where: str, logs: dict | None) -> None:
+        now = time.monotonic()
+        steps, epochs = self.params["steps"], self.params["epochs"]
+        left = (epochs - self._first_epoch) * steps - self._done
+        speed = (now - self._start) / max(self._done, 1)
+        figures = ", ".join(f"{name} {value:.3g}" for name, value in (logs or {}).items())
+        self.write(
+            f"{self.label}: epoch {self._epoch + 1}/{epochs} {where}, {figures}, {format_seconds(left * speed)} left"
+        )
+        self._last = now
+
+
+class EpochCheckpoint(keras.callbacks.Callback):
+    """Keeps the newest state of a training (weights, optimizer, epoch), so that a killed run goes on.
+
+    Args:
+      manager: of a checkpoint that holds `epoch`.
+      epoch: a counter variable; after epoch k it holds k + 1.
+    """
+
+    def __init__(self, manager: tf.train.CheckpointManager, epoch: tf.Variable) -> None:
+        super().__init__()
+        self.manager, self.epoch = manager, epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Saves; TensorFlow writes to a temporary name and renames."""
+        self.epoch.assign(epoch + 1)
+        self.manager.save()
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Ends a training whose loss is no longer a number, and remembers where."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: tuple[int, int] | None = None
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Remembers the epoch."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Looks at the loss."""
+        loss = (logs or {}).get("loss")
+        if loss is not None and not loss - loss == 0:
+            self.at = (self._epoch, batch)
+            self.model.stop_training = True

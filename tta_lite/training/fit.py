@@ -1,0 +1,164 @@
+"""`fit`: Adam on a step schedule over `keras.Model.fit`, with checkpoints, resume, logs and one seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from tta_lite.compat import keras
+from tta_lite.training import precision as precisions
+from tta_lite.training import pruning as prunings
+from tta_lite.training.callbacks import EpochCheckpoint, Progress, StopOnNaN
+from tta_lite.training.strategy import get_strategy, is_chief
+from tta_lite.types import Candidate, InputError, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class FitSettings:
+    """How long and how fast a network learns. The defaults are the reference's (Simple Baselines, section 3).
+
+    Attributes:
+      epochs: passes over the training set.
+      learning_rate: of Adam.
+      drops: shares of the training at which the learning rate falls to a tenth (epochs 90 and 120 of 140).
+      seed: of the order and the augmentation of the examples.
+      strategy: ``none``, ``mirrored`` or ``multi_worker``.
+      precision: ``float32``, ``mixed_float16`` or ``mixed_bfloat16``.
+      pruning: the G5 schedule, or None.
+      tensorboard: write logs to ``<workdir>/logs``.
+    """
+
+    epochs: int = 140
+    learning_rate: float = 1e-3
+    drops: tuple[float, ...] = (90 / 140, 120 / 140)
+    seed: int = 0
+    strategy: str = "none"
+    precision: str = "float32"
+    pruning: prunings.Pruning | None = None
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise InputError(f"Argument `epochs` must be 1 or more. Received: {self.epochs}")
+        if not self.learning_rate > 0:
+            raise InputError(f"Argument `learning_rate` must be above 0. Received: {self.learning_rate}")
+        if any(not 0 < drop < 1 for drop in self.drops) or list(self.drops) != sorted(self.drops):
+            raise InputError(f"Argument `drops` must be rising shares between 0 and 1. Received: {self.drops}")
+        if self.precision not in precisions.POLICIES:
+            raise InputError(
+                f"Argument `precision` must be one of {', '.join(precisions.POLICIES)}. Received: {self.precision!r}"
+            )
+
+
+def learning_rate_schedule(settings: FitSettings, total_steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """-> step -> learning rate: a tenth of the one before after every drop."""
+    boundaries = [max(1, round(drop * total_steps)) for drop in settings.drops]
+    rates = [settings.learning_rate * 0.1**k for k in range(len(boundaries) + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
+
+
+def fit(
+    candidate: Candidate,
+    task: Task,
+    settings: FitSettings,
+    workdir: str | Path,
+    *,
+    label: str = "training",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    write: Callable[[str], object] | None = None,
+) -> Candidate:
+    """Trains a copy of the candidate's model; a call with the same `workdir` goes on where a killed one stopped.
+
+    Two runs with the same seed on the same machine give the same weights, stopped in between or not.
+
+    Args:
+      candidate: its model is copied and not changed.
+      task: the data and the loss.
+      settings: see `FitSettings`.
+      workdir: gets ``checkpoints/``, ``logs/`` and ``history.csv``. Every worker of a cluster needs its own.
+      label: what progress lines begin with.
+      callbacks: more of the caller's own.
+      write: where progress lines go; standard error if None.
+
+    Returns:
+      the candidate with the trained model: float32, without wrappers.
+
+    Raises:
+      InputError: an example could not be read, or the loss is no longer a number.
+    """
+    workdir = Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    total_steps = settings.epochs * task.steps_per_epoch
+    keras.utils.set_random_seed(settings.seed)
+    strategy = get_strategy(settings.strategy)
+    with strategy.scope():
+        model = precisions.with_policy(candidate.model, settings.precision)
+        if settings.pruning is not None:
+            model = settings.pruning.wrap(model, total_steps)
+        adam = keras.optimizers.Adam(learning_rate_schedule(settings, total_steps))
+        optimizer = precisions.optimizer_for(settings.precision, adam)
+        model.compile(optimizer=optimizer, loss=task.loss())
+        optimizer.build(model.trainable_variables)
+        epoch = tf.Variable(0, trainable=False, dtype=tf.int64, name="epoch")
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, epoch=epoch)
+    manager = tf.train.CheckpointManager(checkpoint, str(workdir / "checkpoints"), max_to_keep=1)
+    if manager.latest_checkpoint:
+        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+    start = _common_start(strategy, int(epoch.numpy()), workdir)
+    nan = StopOnNaN()
+    watchers: list[keras.callbacks.Callback] = [nan, EpochCheckpoint(manager, epoch), *callbacks]
+    if settings.pruning is not None:
+        watchers += settings.pruning.callbacks()
+    if is_chief(strategy):
+        watchers.append(Progress(label, write=write))
+        watchers.append(keras.callbacks.CSVLogger(str(workdir / "history.csv"), append=start > 0))
+        if settings.tensorboard:
+            watchers.append(keras.callbacks.TensorBoard(str(workdir / "logs"), write_graph=False, profile_batch=0))
+    if start < settings.epochs:
+        try:
+            model.fit(
+                task.train_data(seed=settings.seed, start_step=start * task.steps_per_epoch),
+                steps_per_epoch=task.steps_per_epoch,
+                epochs=settings.epochs,
+                initial_epoch=start,
+                validation_data=task.validation_data(),
+                callbacks=watchers,
+                verbose=0,
+            )
+        except tf.errors.OpError as error:
+            message = _input_error(str(error))
+            if message is None:
+                raise
+            raise InputError(message) from None
+        if nan.at is not None:
+            raise InputError(
+                f"{label}: the loss must stay a number. Received: NaN or infinity in epoch {nan.at[0] + 1}, step "
+                f"{nan.at[1] + 1}; a smaller learning rate than {settings.learning_rate} may help"
+            )
+    trained = prunings.strip(model) if settings.pruning is not None else model
+    # Out of the strategy's scope the weights are plain variables again, and the float32 master copy is what is exported.
+    return dataclasses.replace(candidate, model=precisions.with_policy(trained, "float32"))
+
+
+def _common_start(strategy: tf.distribute.Strategy, start: int, workdir: Path) -> int:
+    """-> the epoch at which all workers begin; with different ones they would wait for each other for ever."""
+    if strategy.num_replicas_in_sync == 1:
+        return start
+    mean = strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(lambda: tf.constant(float(start))), axis=None)
+    if abs(float(mean) - start) > 1e-3:
+        raise InputError(
+            f"The checkpoints of all workers must be of one epoch; that of {workdir} is of epoch {start}. "
+            f"Received: a mean of {float(mean):.2f} over the workers"
+        )
+    return start
+
+
+def _input_error(text: str) -> str | None:
+    """-> the message of an `InputError` that was raised inside the input pipeline, if that is what happened."""
+    marker = "InputError: "
+    if marker not in text:
+        return None
+    return text.split(marker, 1)[1].split("\n", 1)[0]

@@ -1,0 +1,72 @@
+"""Where a training runs: `tf.distribute` behind three names."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+
+import tensorflow as tf
+
+from tta_lite.types import InputError
+
+
+def _multi_worker() -> tf.distribute.Strategy:
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        raise InputError(
+            "--strategy=multi_worker needs the environment variable TF_CONFIG, a JSON text with `cluster` and `task` "
+            "(https://www.tensorflow.org/guide/distributed_training). Received: nothing"
+        )
+    try:
+        config = json.loads(text)
+        workers = config["cluster"]["worker"]
+        config["task"]["type"], config["task"]["index"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"TF_CONFIG must hold cluster.worker and task.type, task.index. Received: {text!r}") from error
+    if not isinstance(workers, list) or not workers:
+        raise InputError(f"TF_CONFIG's cluster.worker must be a list of host:port. Received: {workers!r}")
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise InputError(
+            "A cluster must be joined before anything else runs in TensorFlow: call get_strategy('multi_worker') first. "
+            f"Received: {error}"
+        ) from error
+
+
+STRATEGIES = {
+    "none": tf.distribute.get_strategy,
+    "mirrored": tf.distribute.MirroredStrategy,
+    "multi_worker": _multi_worker,
+}
+
+
+@functools.cache
+def get_strategy(name: str) -> tf.distribute.Strategy:
+    """-> the strategy called `name`; one a process, for a cluster can be joined only once.
+
+    Args:
+      name: ``none`` (this device), ``mirrored`` (all GPUs of this machine) or ``multi_worker`` (the cluster of TF_CONFIG;
+        must be asked for before anything else runs in TensorFlow).
+
+    Raises:
+      InputError: an unknown name, or no usable TF_CONFIG.
+    """
+    if name not in STRATEGIES:
+        raise InputError(f"Argument `strategy` must be one of {', '.join(STRATEGIES)}. Received: {name!r}")
+    return STRATEGIES[name]()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the files: worker 0 of a cluster, and every process that is alone."""
+    resolver = strategy.cluster_resolver
+    return (
+        resolver is None
+        or not resolver.task_type
+        or (resolver.task_type, resolver.task_id)
+        in (
+            ("chief", 0),
+            ("worker", 0),
+        )
+    )

@@ -1,0 +1,225 @@
+"""What passes between the rooms: frozen records that check themselves. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+
+    from tta_lite.compat import keras
+
+PRESETS = ("fp32", "fp16", "dynamic", "int8")
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used. Recipes print its message without a stack trace and exit with 2.
+
+    The message says what was wrong, where, what was expected and what was received.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSpec:
+    """How a Keras model becomes a ``.tflite`` file.
+
+    Attributes:
+      preset: one of ``fp32``, ``fp16``, ``dynamic``, ``int8``.
+      calibration_images: how many training images fix the ranges of ``int8``.
+    """
+
+    preset: str = "fp32"
+    calibration_images: int = 100
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise InputError(f"Argument `preset` must be one of {', '.join(PRESETS)}. Received: {self.preset!r}")
+        if self.calibration_images < 1:
+            raise InputError(f"Argument `calibration_images` must be 1 or more. Received: {self.calibration_images}")
+
+
+FP32 = ExportSpec("fp32")
+FP16 = ExportSpec("fp16")
+DYNAMIC = ExportSpec("dynamic")
+INT8 = ExportSpec("int8")
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A network on its way to the board: the model, how it will be exported, and the steps that made it.
+
+    Quantisation changes the export and not the graph: ``dataclasses.replace(candidate, export=INT8)``.
+    """
+
+    model: keras.Model
+    export: ExportSpec = FP32
+    trail: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """A score (0..100), its name, and the 95 % interval it was measured with. ``parts`` holds e.g. one score a joint."""
+
+    value: float
+    metric: str
+    interval: tuple[float, float]
+    parts: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    examples: int = 0
+
+    def __post_init__(self) -> None:
+        low, high = self.interval
+        if not (math.isnan(self.value) or 0 <= low <= high <= 100):
+            raise InputError(f"An accuracy needs 0 <= low <= high <= 100. Received: {self.value} in {self.interval}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """Milliseconds an inference, over `runs` timed runs."""
+
+    p50: float
+    p90: float
+    mean: float
+    min: float
+    max: float
+    std: float
+    runs: int
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredOn:
+    """Where a latency was measured. A figure of this machine is never called the board's."""
+
+    board: str
+    runtime: str
+    delegate: str
+    threads: int
+    cpu: str
+    emulated: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What one step measured; its fields are the keys of ``report.json``. ``None``: not measured (yet).
+
+    Units: ``accuracy`` 0..100, ``init_s`` seconds, ``latency_ms`` milliseconds, the rest bytes and counts.
+    """
+
+    accuracy: float | None = None
+    metric: str | None = None
+    accuracy_interval: tuple[float, float] | None = None
+    accuracy_parts: Mapping[str, float] | None = None
+    accuracy_examples: int | None = None
+    keras_accuracy: float | None = None
+    init_s: float | None = None
+    latency_ms: Latency | None = None
+    size_bytes: int | None = None
+    zip_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+    macs: int | None = None
+    params: int | None = None
+    activation_bytes: int | None = None
+    measured_on: MeasuredOn | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """-> a dictionary of plain JSON values.
+
+        >>> Report(size_bytes=10, accuracy_interval=(1.0, 2.0)).to_json()["accuracy_interval"]
+        [1.0, 2.0]
+        """
+        record = dataclasses.asdict(self)
+        if self.accuracy_interval is not None:
+            record["accuracy_interval"] = list(self.accuracy_interval)
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Report:
+        """The inverse of `to_json`. Unknown keys are an `InputError`: a newer version wrote them."""
+        unknown = sorted(set(record) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise InputError(f"A report holds keys this version does not know. Received: {unknown}")
+        values = dict(record)
+        if values.get("accuracy_interval") is not None:
+            low, high = values["accuracy_interval"]
+            values["accuracy_interval"] = (low, high)
+        if values.get("latency_ms") is not None:
+            values["latency_ms"] = Latency(**values["latency_ms"])
+        if values.get("measured_on") is not None:
+            values["measured_on"] = MeasuredOn(**values["measured_on"])
+        return cls(**values)
+
+
+# [B, ...] float32 -> [B, ...] float32: a Keras model or an interpreter behind one signature.
+Predictor = Callable[["np.ndarray"], "np.ndarray"]
+
+
+class Task(Protocol):
+    """One problem: everything that training and the measurements need to know of it."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches an epoch."""
+
+    def train_data(self, *, seed: int, start_step: int = 0) -> tf.data.Dataset:
+        """Endless training batches; the first one is batch `start_step`."""
+
+    def validation_data(self) -> tf.data.Dataset:
+        """The test part once, in batches."""
+
+    def loss(self) -> keras.losses.Loss:
+        """What training makes small."""
+
+    def calibration(self, count: int, *, seed: int = 0) -> Sequence[np.ndarray]:
+        """`count` training inputs without augmentation, each with a batch dimension of 1."""
+
+    def score(self, predict: Predictor) -> Accuracy:
+        """How good the predictions for the test part are."""
+
+
+class Verdict(str, enum.Enum):
+    """What became of a step."""
+
+    TAKEN = "taken"
+    SKIPPED = "skipped"
+    TOO_LOSSY = "too lossy"
+    NO_GAIN = "no gain"
+
+
+@dataclasses.dataclass(frozen=True)
+class LedgerEntry:
+    """One line of ``ledger.jsonl``: a step, whether it was taken and why, what it measured, and the seconds spent."""
+
+    name: str
+    clause: str
+    verdict: Verdict
+    why: str
+    report: Report
+    seconds: float
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "clause": self.clause,
+            "verdict": self.verdict.value,
+            "why": self.why,
+            "report": self.report.to_json(),
+            "seconds": self.seconds,
+            "details": dict(self.details),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> LedgerEntry:
+        return cls(
+            name=record["name"],
+            clause=record["clause"],
+            verdict=Verdict(record["verdict"]),
+            why=record["why"],
+            report=Report.from_json(record["report"]),
+            seconds=record["seconds"],
+            details=record.get("details", {}),
+        )
