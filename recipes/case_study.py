@@ -18,10 +18,18 @@ import datetime
 import functools
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
 from recipes import _app
+from tta_lite.types import InputError
+
+if TYPE_CHECKING:
+    from tta_lite.datasets.pose_set import PoseSet
+    from tta_lite.guideline.case_study import TaskFor
+    from tta_lite.models.backbones import Normalisation
 
 DATASETS = ("synthetic", "lsp", "lspet", "mpii", "coco")
 # What may differ between a run and its resumption.
@@ -48,7 +56,7 @@ _ROWS = flags.DEFINE_list("rows", None, "Rows of the table; more can be added to
 _EPOCHS = flags.DEFINE_integer("epochs", 3, "Passes over the training set; the reference takes 140.", 1)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Examples a step.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", 0)
+_SEED = flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", 0, 2**32 - 1)
 _DATA_SEED = flags.DEFINE_integer("data_seed", 0, "Of the synthetic people.", 0)
 _STRATEGY = flags.DEFINE_enum("strategy", "none", ("none", "mirrored", "multi_worker"), "tf.distribute's.")
 _NUM_THREADS = flags.DEFINE_integer("num_threads", 1, "Of the interpreter, when it is timed.", 1)
@@ -71,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.report import case_study as report
     from tta_lite.report import table
     from tta_lite.report.environment import describe_run
-    from tta_lite.report.run_folder import RunFolder
+    from tta_lite.report.run_folder import RECIPE, RunFolder
     from tta_lite.training.fit import FitSettings
     from tta_lite.training.pruning import Pruning
     from tta_lite.training.strategy import get_strategy, is_chief
@@ -96,13 +104,17 @@ def main(argv: Sequence[str]) -> None:
     task_for = _tasks()
     values = {holder.name: holder.value for holder in _FLAGS}
     recipe = describe_run(values, recipe="case_study", seed=_SEED.value)
+    # A folder keeps its flags for good: a mistake must not get into a new one.
+    if not Path(out, RECIPE).exists():
+        case_study.check(study, task_for)
     if not chief:
         worker = f"worker_{get_strategy(_STRATEGY.value).cluster_resolver.task_id}"
         case_study.train_only(study, task_for, RunFolder.open(f"{out}/{worker}", recipe, display_flags=DISPLAY_FLAGS))
         return
     folder = RunFolder.open(out, recipe, display_flags=DISPLAY_FLAGS)
+    print(f"run folder: {out}", flush=True)
     for notice in folder.notices:
-        print(notice)
+        print(notice, flush=True)
     entries = case_study.run(study, task_for, folder)
     page = report.write_report(
         folder,
@@ -118,19 +130,25 @@ def main(argv: Sequence[str]) -> None:
     print(f"report: {page}")
 
 
-def _tasks():
+def _tasks() -> TaskFor:
     """-> normalisation -> the task that the flags describe; people are read once."""
     from tta_lite.datasets.readers import read_train_and_test
     from tta_lite.datasets.synthetic import synthetic_pose
     from tta_lite.tasks.pose import PoseTask
 
+    for flag, places in ((_DATA_DIR, DATASETS[1:]), (_DATA_SEED, DATASETS[:1]), (_UPRIGHT, ("lspet",))):
+        if flag.value and _DATASET.value not in places:
+            raise InputError(
+                f"--{flag.name} means something only with --dataset={' or '.join(places)}. "
+                f"Received: --dataset={_DATASET.value} and --{flag.name}={flag.value}"
+            )
     if _DATASET.value == "synthetic":
-        # Two pixels of the picture for one of the crop leave room for rotation and scale.
+        # No smaller than the crop, which would only be a blown-up picture.
         side = max(96, _INPUT_SIZE.value)
         train = synthetic_pose(_TRAIN_PEOPLE.value or 1440, seed=2 * _DATA_SEED.value, picture_size=side)
         test = synthetic_pose(_TEST_PEOPLE.value or 200, seed=2 * _DATA_SEED.value + 1, picture_size=side)
     else:
-        options = {"on_bad_example": _ON_BAD.value}
+        options: dict[str, object] = {"on_bad_example": _ON_BAD.value}
         if _DATASET.value == "lspet":
             options["upright"] = _UPRIGHT.value
         train, test = read_train_and_test(_DATASET.value, _DATA_DIR.value, **options)
@@ -142,7 +160,7 @@ def _tasks():
             print(f"{people.name}: {len(people.skipped)} bad examples left out; the first: {people.skipped[0]}")
 
     @functools.cache
-    def task_for(normalisation):
+    def task_for(normalisation: Normalisation) -> PoseTask:
         return PoseTask(
             train,
             test,
@@ -156,7 +174,7 @@ def _tasks():
     return task_for
 
 
-def _first(people, count: int | None):
+def _first(people: PoseSet, count: int | None) -> PoseSet:
     return people if count is None else people.subset(range(min(count, len(people))))
 
 
@@ -179,6 +197,11 @@ def _notes() -> list[str]:
         notes.append(
             "PCKh here measures in the distance from neck to head top, not in MPII's head box: it is not to be put "
             "beside MPII figures, nor beside the report's."
+        )
+    if _DATASET.value == "coco":
+        notes.append(
+            "PCKh here measures in the distance from the nose to the middle of the shoulders: it is to be put beside "
+            "neither MPII figures nor the report's, and it is not COCO's own metric."
         )
     return notes
 

@@ -63,7 +63,7 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """A score (0..100), its name, and the 95 % interval it was measured with. ``parts`` holds e.g. one score a joint."""
+    """A score (0..100), its name and its 95 % interval. ``parts`` holds e.g. one score a joint."""
 
     value: float
     metric: str
@@ -73,8 +73,11 @@ class Accuracy:
 
     def __post_init__(self) -> None:
         low, high = self.interval
-        if not (math.isnan(self.value) or 0 <= low <= high <= 100):
-            raise InputError(f"An accuracy needs 0 <= low <= high <= 100. Received: {self.value} in {self.interval}")
+        if not (math.isnan(self.value) or (0 <= low <= high <= 100 and 0 <= self.value <= 100)):
+            raise InputError(
+                "An accuracy must lie in 0..100, and its interval in 0 <= low <= high <= 100. "
+                f"Received: {self.value} with {self.interval}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,6 +205,7 @@ class LedgerEntry:
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        """-> a dictionary of plain JSON values."""
         return {
             "name": self.name,
             "clause": self.clause,
@@ -214,6 +218,7 @@ class LedgerEntry:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> LedgerEntry:
+        """The inverse of `to_json`."""
         return cls(
             name=record["name"],
             clause=record["clause"],

@@ -41,6 +41,7 @@ def test_float_file(images, threads):
     np.testing.assert_allclose(result, 2 * images - 1, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
 def test_int8_file_speaks_real_numbers(images):
     predict = TFLitePredictor(convert(twice_less_one, SHAPE, calibration=images[:, None]))
     assert predict.input.dtype == predict.output.dtype == np.int8

@@ -153,7 +153,7 @@ class PoseSet:
             self, joint_set=joint_set, joints=self.joints[:, index], annotated=self.annotated[:, index]
         )
 
-    def subset(self, indices: np.ndarray | list[int]) -> PoseSet:
+    def subset(self, indices: np.ndarray | Sequence[int]) -> PoseSet:
         """-> the people at `indices` ([M] int), in that order."""
         index = np.asarray(indices, dtype=np.int64)
         load = self.load

@@ -32,8 +32,8 @@ from tta_lite.types import InputError
 FORMAT = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
-# A compiler takes a gigabyte of memory for the source of 32 MB, and nobody flashes more as an array.
-C_ARRAY_LIMIT = 32 << 20
+# GCC takes some 150 bytes of memory for each byte of an array (1.3 GB for 8 MB): beyond this it helps nobody.
+C_ARRAY_LIMIT = 16 << 20
 
 
 def write_bundle(

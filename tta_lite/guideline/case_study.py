@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import shutil
 import time
 import zlib
@@ -18,7 +20,7 @@ from tta_lite.export.parity import Parity, check_parity, compare
 from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.guideline.rows import ROWS, Row, choose_rows
-from tta_lite.measure.benchmark import benchmark_together
+from tta_lite.guideline.timing import time_together, timed_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
 from tta_lite.models.backbones import Normalisation, get_backbone
@@ -28,13 +30,15 @@ from tta_lite.tasks.pose import PoseTask
 from tta_lite.training.fit import FitSettings, fit
 from tta_lite.training.precision import training_policy
 from tta_lite.training.pruning import Pruning, sparsity
-from tta_lite.types import Candidate, LedgerEntry, Report, Verdict
+from tta_lite.types import Candidate, InputError, LedgerEntry, Report, Verdict
 
 MODEL, FILE, REPORT, JOINTS = "model.keras", "model.tflite", "report.json", "joints.npy"
 PARITY_IMAGES = 8
 
 TaskFor = Callable[[Normalisation], PoseTask]
 Write = Callable[[str], Any]
+# At once, for whoever follows a log file or a pipe.
+say: Write = functools.partial(print, flush=True)
 
 
 class Journal(Protocol):
@@ -83,8 +87,37 @@ class CaseStudy:
     num_runs: int = 50
     min_secs: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("bottleneck", "num_threads", "rounds", "num_runs"):
+            if getattr(self, name) < 1:
+                raise InputError(f"Argument `{name}` must be 1 or more. Received: {getattr(self, name)}")
+        if not 0 <= self.min_secs < math.inf:
+            raise InputError(f"Argument `min_secs` must be 0 or more seconds. Received: {self.min_secs}")
 
-def train_only(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: Write = print) -> None:
+    def timing(self) -> dict[str, float]:
+        """-> the rules by which every row is timed."""
+        return {name: getattr(self, name) for name in ("num_threads", "rounds", "num_runs", "min_secs")}
+
+
+def check(study: CaseStudy, task_for: TaskFor) -> None:
+    """Finds at once what a run would find only after the training of a row or two.
+
+    Raises:
+      InputError: an unknown backbone, a task that cannot be, nobody who can be scored, or a light backbone whose
+        width or weights do not fit.
+    """
+    rows = choose_rows(study.rows)
+    for backbone in (study.backbone, study.light_backbone):
+        get_backbone(backbone)
+    tasks = [task_for(normalisation_of(study, row)) for row in rows]
+    people = tasks[0].test
+    pckh(people, people.joints)
+    light = [(row, task) for row, task in zip(rows, tasks, strict=True) if row.light]
+    if light:
+        build(study, *max(light, key=lambda pair: pair[0].pretrained))
+
+
+def train_only(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: Write = say) -> None:
     """What a worker of a cluster that is not the chief does: its part of every row's training."""
     rows = choose_rows(study.rows)
     folders = _folders(rows, journal)
@@ -92,7 +125,7 @@ def train_only(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: 
         _network(study, row, task_for(normalisation_of(study, row)), folders, row.name, write)
 
 
-def run(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: Write = print) -> list[LedgerEntry]:
+def run(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: Write = say) -> list[LedgerEntry]:
     """Trains, exports, scores and times every row; goes on where a killed run stopped.
 
     All files are timed at the end, in turn, because only figures of one such comparison may be divided by one another.
@@ -116,23 +149,26 @@ def run(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: Write =
     folders = _folders(rows, journal)
     for place, row in enumerate(rows, start=1):
         title = f"[{place}/{len(rows)}] {row.name}"
-        if row.name in entries:
+        if row.name in entries and all((folders[row.name] / name).is_file() for name in (FILE, JOINTS)):
             write(f"{title}: finished before")
             continue
         write(f"{title}: {describe(study, row)}")
         entries[row.name] = _step(study, row, task_for, folders, title, write)
         journal.append(entries[row.name])
     ordered = [entries[row.name] for row in rows]
-    if any(entry.report.latency_ms is None for entry in ordered):
-        ordered = _timed(study, ordered, folders, write)
+    if not timed_together(ordered, study.timing()):
+        write(f"timing {len(ordered)} files in turn, {study.rounds} rounds, {study.num_threads} thread(s)")
+        ordered = time_together(ordered, {name: folder / FILE for name, folder in folders.items()}, study.timing())
         for entry in ordered:
             atomic_write(folders[entry.name] / REPORT, to_json_text(entry.report.to_json(), indent=2) + "\n")
-        journal.write_ledger(ordered)
+        # Rows that were not asked for this time stay in the ledger.
+        entries.update((entry.name, entry) for entry in ordered)
+        journal.write_ledger(entries[name] for name in dict.fromkeys((*ROWS, *entries)) if name in entries)
     return ordered
 
 
 def describe(study: CaseStudy, row: Row) -> str:
-    """-> what a row is, e.g. ``mobilenet_v2 (imagenet) + PConv 64, int8``."""
+    """-> what a row is, e.g. ``mobilenet_v2 (pretrained) + PConv 64, int8``."""
     if row.light:
         start = "pretrained" if row.pretrained and study.light_weights else "from scratch"
         text = f"{study.light_backbone} ({start})"
@@ -164,10 +200,14 @@ def normalisation_of(study: CaseStudy, row: Row) -> Normalisation:
 
 def choose(entries: Sequence[LedgerEntry], max_drop: float) -> LedgerEntry | None:
     """-> the fastest row that is at most `max_drop` points below the most accurate one: it becomes the artifact."""
-    scored = [e for e in entries if e.report.accuracy is not None and e.report.latency_ms is not None]
-    best = max((e.report.accuracy for e in scored), default=0.0)
-    near = [e for e in scored if e.report.accuracy >= best - max_drop]
-    return min(near, key=lambda e: e.report.latency_ms.p50, default=None)
+    measured = [
+        (entry.report.accuracy, entry.report.latency_ms.p50, entry)
+        for entry in entries
+        if entry.report.accuracy is not None and entry.report.latency_ms is not None
+    ]
+    best = max((accuracy for accuracy, _, _ in measured), default=0.0)
+    near = [(latency, entry) for accuracy, latency, entry in measured if accuracy >= best - max_drop]
+    return min(near, key=lambda pair: pair[0])[1] if near else None
 
 
 def _folders(rows: Sequence[Row], journal: Journal) -> dict[str, Path]:
@@ -225,14 +265,14 @@ def _network(
 ) -> tuple[keras.Model, list[str]]:
     """-> the trained network of a row, trained now or read from its folder, and what the report should say of it."""
     if row.network_of is not None:
-        return keras.models.load_model(folders[row.network_of] / MODEL, compile=False), []
+        return _load(folders[row.network_of] / MODEL), []
     folder, notes = folders[row.name], []
     policy = "float32"
     if row.mixed:
         policy, why = training_policy()
         notes.append(f"Trained in {policy} ({why}).")
     if (folder / MODEL).exists():
-        model = keras.models.load_model(folder / MODEL, compile=False)
+        model = _load(folder / MODEL)
     else:
         settings = dataclasses.replace(study.fit, precision=policy, pruning=study.pruning if row.pruned else None)
         start = Candidate(build(study, row, task), row.export, (row.name,))
@@ -246,26 +286,14 @@ def _network(
     return model, notes
 
 
-def _timed(
-    study: CaseStudy, entries: Sequence[LedgerEntry], folders: dict[str, Path], write: Write
-) -> list[LedgerEntry]:
-    write(f"timing {len(entries)} files in turn, {study.rounds} rounds, {study.num_threads} thread(s)")
-    comparison = benchmark_together(
-        {entry.name: folders[entry.name] / FILE for entry in entries},
-        rounds=study.rounds,
-        num_threads=study.num_threads,
-        num_runs=study.num_runs,
-        min_secs=study.min_secs,
-    )
-    speedups = comparison.speedups(entries[0].name)
-    return [
-        dataclasses.replace(
-            entry,
-            report=dataclasses.replace(entry.report, **comparison[entry.name].report_fields()),
-            details={**entry.details, "speedup": dataclasses.asdict(speedups[entry.name])},
-        )
-        for entry in entries
-    ]
+def _load(path: Path) -> keras.Model:
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises a dozen kinds on a damaged file.
+        raise InputError(
+            f"{path} cannot be read; remove {path.parent}, and the same command makes that row again. Expected: the "
+            f"network that its training left. Received: {type(error).__name__}: {error}"
+        ) from error
 
 
 def zip_bytes(data: bytes) -> int:

@@ -66,7 +66,8 @@ ROWS: dict[str, Row] = {
             mixed=True, export=FP16, published=_published(76.0, 5.929, 0.352),
         ),
         Row(
-            "G1+G2+G3", "6.2.1", "the network of G1+G2 in full integer arithmetic; in 2019 Deconv could not be quantised",
+            "G1+G2+G3", "6.2.1",
+            "the network of G1+G2 in full integer arithmetic; in 2019 Deconv could not be quantised",
             export=INT8, network_of="G1+G2",
         ),
         Row("G1+G2+G5", "6.2.3", "magnitude pruning: for memory, not for speed", pruned=True),

@@ -51,7 +51,7 @@ def write_report(
     """
     chosen = case_study.choose(entries, max_drop)
     task = task_for(case_study.normalisation_of(study, ROWS[entries[0].name]))
-    dataset = f"{task.test.name}, {len(task.test)} people"
+    dataset = task.test.name
     table.write_tables(folder, entries, dataset=dataset)
     plots.write_plots(folder, entries)
     if chosen is not None:
@@ -77,8 +77,8 @@ def _rules(study: case_study.CaseStudy) -> dict[str, str]:
     fit = study.fit
     drops = ", ".join(f"{drop:.0%}" for drop in fit.drops)
     return {
-        "training": f"{fit.epochs} epochs, Adam, learning rate {fit.learning_rate:g}, a tenth of it after {drops} of the "
-        f"steps; the same for every row; seed {fit.seed}"
+        "training": f"{fit.epochs} epochs, Adam, learning rate {fit.learning_rate:g}, a tenth of it after {drops} of "
+        f"the steps; the same for every row; seed {fit.seed}"
     }
 
 

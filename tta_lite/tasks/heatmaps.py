@@ -6,6 +6,8 @@ Both follow the reference implementation of Simple Baselines for Human Pose Esti
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -50,7 +52,7 @@ class JointsMSE(keras.losses.Loss):
     which keeps the input pipeline light. ``y_pred`` is [B, H, W, J].
     """
 
-    def __init__(self, sigma: float = 2.0, name: str = "joints_mse", **kwargs) -> None:
+    def __init__(self, sigma: float = 2.0, name: str = "joints_mse", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.sigma = sigma
 

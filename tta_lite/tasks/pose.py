@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,8 @@ from tta_lite.tasks.pckh import pckh
 from tta_lite.types import Accuracy, InputError, Predictor
 
 STRIDE = 4
+# Position in the stream -> [S, S, 3] uint8 and [J, 3] float32.
+Example = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +109,12 @@ class PoseTask:
 
         Args:
           predict: [B, S, S, 3] float32 -> heat maps [B, S/4, S/4, J] float32.
+
+        Raises:
+          InputError: a picture could not be read.
         """
         places = []
-        for images, _ in self.validation_data().as_numpy_iterator():
+        for images in self._test_images():
             heat_maps = predict(images)
             if self.flip_test:
                 mirrored = predict(np.ascontiguousarray(images[:, :, ::-1]))
@@ -125,6 +131,22 @@ class PoseTask:
         """PCKh@0.5 of the test people, with its interval and the score of every joint."""
         return pckh(self.test, self.predict_joints(predict))
 
+    def _test_images(self) -> Iterator[np.ndarray]:
+        """The images of `validation_data`, [B, S, S, 3]."""
+        batches = self.validation_data().as_numpy_iterator()
+        while True:
+            try:
+                images, _ = next(batches)
+            except StopIteration:
+                return
+            except tf.errors.OpError as error:
+                # tf.data hands an exception on as a text, with the traceback after it.
+                _, marker, text = str(error).partition("InputError: ")
+                if not marker:
+                    raise
+                raise InputError(text.split("\n", 1)[0]) from None
+            yield images
+
     def _crop(self, people: PoseSet, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """-> [S, S, 3] uint8 and [J, 3] float32: x, y in heat-map pixels, weight."""
         picture = people.load(index)
@@ -139,7 +161,7 @@ class PoseTask:
             labels = labels[people.joint_set.flip_order]
         return crop.warp(picture, matrix, self.input_size), labels
 
-    def _pipeline(self, positions: tf.data.Dataset, example) -> tf.data.Dataset:
+    def _pipeline(self, positions: tf.data.Dataset, example: Example) -> tf.data.Dataset:
         size, joints = self.input_size, len(self.train.joint_set)
 
         def load(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

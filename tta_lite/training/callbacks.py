@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tta_lite.compat import keras
@@ -74,26 +76,8 @@ class Progress(keras.callbacks.Callback):
         self._last = now
 
 
-class EpochCheckpoint(keras.callbacks.Callback):
-    """Keeps the newest state of a training (weights, optimizer, epoch), so that a killed run goes on.
-
-    Args:
-      manager: of a checkpoint that holds `epoch`.
-      epoch: a counter variable; after epoch k it holds k + 1.
-    """
-
-    def __init__(self, manager: tf.train.CheckpointManager, epoch: tf.Variable) -> None:
-        super().__init__()
-        self.manager, self.epoch = manager, epoch
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Saves; TensorFlow writes to a temporary name and renames."""
-        self.epoch.assign(epoch + 1)
-        self.manager.save()
-
-
 class StopOnNaN(keras.callbacks.Callback):
-    """Ends a training whose loss is no longer a number, and remembers where."""
+    """Ends a training whose loss or weights are no longer numbers, and remembers where: (epoch, step), from 0."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,6 +91,33 @@ class StopOnNaN(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Looks at the loss."""
         loss = (logs or {}).get("loss")
-        if loss is not None and not loss - loss == 0:
+        if loss is not None and not math.isfinite(loss):
             self.at = (self._epoch, batch)
             self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Looks at the weights, which the last step may have spoilt without a loss that shows it."""
+        if self.at is None and not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
+            self.at = (epoch, self.params["steps"] - 1)
+            self.model.stop_training = True
+
+
+class EpochCheckpoint(keras.callbacks.Callback):
+    """Keeps the newest state of a training (weights, optimizer, epoch), so that a killed run goes on.
+
+    Args:
+      manager: of a checkpoint that holds `epoch`.
+      epoch: a counter variable; after epoch k it holds k + 1.
+      nan: comes before this one in the list of callbacks; what it has stopped is not kept.
+    """
+
+    def __init__(self, manager: tf.train.CheckpointManager, epoch: tf.Variable, nan: StopOnNaN) -> None:
+        super().__init__()
+        self.manager, self.epoch, self.nan = manager, epoch, nan
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Saves; TensorFlow writes to a temporary name and renames."""
+        if self.nan.at is not None:
+            return
+        self.epoch.assign(epoch + 1)
+        self.manager.save()

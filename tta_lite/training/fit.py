@@ -57,6 +57,9 @@ def learning_rate_schedule(settings: FitSettings, total_steps: int) -> keras.opt
     """-> step -> learning rate: a tenth of the one before after every drop."""
     boundaries = [max(1, round(drop * total_steps)) for drop in settings.drops]
     rates = [settings.learning_rate * 0.1**k for k in range(len(boundaries) + 1)]
+    if not boundaries:
+        # Keras wants one boundary or more.
+        boundaries, rates = [total_steps], rates * 2
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
 
 
@@ -87,7 +90,7 @@ def fit(
       the candidate with the trained model: float32, without wrappers.
 
     Raises:
-      InputError: an example could not be read, or the loss is no longer a number.
+      InputError: an example could not be read, or the loss or the weights are no longer numbers.
     """
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -109,7 +112,7 @@ def fit(
         checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
     start = _common_start(strategy, int(epoch.numpy()), workdir)
     nan = StopOnNaN()
-    watchers: list[keras.callbacks.Callback] = [nan, EpochCheckpoint(manager, epoch), *callbacks]
+    watchers: list[keras.callbacks.Callback] = [nan, EpochCheckpoint(manager, epoch, nan), *callbacks]
     if settings.pruning is not None:
         watchers += settings.pruning.callbacks()
     if is_chief(strategy):
@@ -135,23 +138,27 @@ def fit(
             raise InputError(message) from None
         if nan.at is not None:
             raise InputError(
-                f"{label}: the loss must stay a number. Received: NaN or infinity in epoch {nan.at[0] + 1}, step "
-                f"{nan.at[1] + 1}; a smaller learning rate than {settings.learning_rate} may help"
+                f"{label}: the loss and the weights must stay numbers. Received: NaN or infinity in epoch "
+                f"{nan.at[0] + 1}, step {nan.at[1] + 1}; a smaller learning rate than {settings.learning_rate} may help"
             )
     trained = prunings.strip(model) if settings.pruning is not None else model
-    # Out of the strategy's scope the weights are plain variables again, and the float32 master copy is what is exported.
-    return dataclasses.replace(candidate, model=precisions.with_policy(trained, "float32"))
+    if settings.precision != "float32" or settings.strategy != "none":
+        # Out of the strategy's scope the weights are plain variables again, and the float32 master copy is exported.
+        trained = precisions.with_policy(trained, "float32")
+    return dataclasses.replace(candidate, model=trained)
 
 
 def _common_start(strategy: tf.distribute.Strategy, start: int, workdir: Path) -> int:
     """-> the epoch at which all workers begin; with different ones they would wait for each other for ever."""
     if strategy.num_replicas_in_sync == 1:
         return start
-    mean = strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(lambda: tf.constant(float(start))), axis=None)
-    if abs(float(mean) - start) > 1e-3:
+    # With the mean alone, a worker in the middle of others would not see that they differ.
+    own = strategy.run(lambda: tf.constant([start, start**2], tf.float64))
+    mean, mean_of_squares = strategy.reduce(tf.distribute.ReduceOp.MEAN, own, axis=None).numpy()
+    if mean_of_squares - mean**2 > 1e-6:
         raise InputError(
             f"The checkpoints of all workers must be of one epoch; that of {workdir} is of epoch {start}. "
-            f"Received: a mean of {float(mean):.2f} over the workers"
+            f"Received: a mean of {mean:.2f} over the workers"
         )
     return start
 

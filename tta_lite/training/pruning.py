@@ -1,7 +1,8 @@
 """Weight pruning (G5, clause 6.2.3): magnitude pruning on a polynomial schedule.
 
-Zhu and Gupta, To prune, or not to prune, ICLR 2018 workshop, equation 1, by TensorFlow Model Optimization. Small weights
-become zero, the file compresses better, and inference gets no faster: the guideline takes this step for memory alone.
+Zhu and Gupta, To prune, or not to prune, ICLR 2018 workshop, equation 1, by TensorFlow Model Optimization. Small
+weights become zero, the file compresses better, and inference gets no faster: the guideline takes this step for memory
+alone.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Pruning:
         frequency = max(1, min(100, (end - begin) // 10))
         # A mask is also renewed at the last step of the schedule, which must therefore lie on the grid.
         end = begin + -(-(end - begin) // frequency) * frequency
+        if end > total_steps:
+            end -= frequency
         schedule = tfmot.sparsity.keras.PolynomialDecay(
             initial_sparsity=0.0, final_sparsity=self.sparsity, begin_step=begin, end_step=end, frequency=frequency
         )

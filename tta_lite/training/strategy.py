@@ -30,8 +30,13 @@ def _multi_worker() -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise InputError(
-            "A cluster must be joined before anything else runs in TensorFlow: call get_strategy('multi_worker') first. "
-            f"Received: {error}"
+            "A cluster must be joined before anything else runs in TensorFlow: call get_strategy('multi_worker') "
+            f"first. Received: {error}"
+        ) from error
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        raise InputError(
+            "TF_CONFIG must give every worker a host:port of its own, and this process a place in the cluster "
+            f"({error}). Received: {text!r}"
         ) from error
 
 
@@ -47,8 +52,8 @@ def get_strategy(name: str) -> tf.distribute.Strategy:
     """-> the strategy called `name`; one a process, for a cluster can be joined only once.
 
     Args:
-      name: ``none`` (this device), ``mirrored`` (all GPUs of this machine) or ``multi_worker`` (the cluster of TF_CONFIG;
-        must be asked for before anything else runs in TensorFlow).
+      name: ``none`` (this device), ``mirrored`` (all GPUs of this machine) or ``multi_worker`` (the cluster of
+        TF_CONFIG; must be asked for before anything else runs in TensorFlow).
 
     Raises:
       InputError: an unknown name, or no usable TF_CONFIG.
@@ -59,14 +64,9 @@ def get_strategy(name: str) -> tf.distribute.Strategy:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes the files: worker 0 of a cluster, and every process that is alone."""
+    """Whether this process writes the files: a cluster's chief (worker 0 if it has none) or a process that is alone."""
     resolver = strategy.cluster_resolver
-    return (
-        resolver is None
-        or not resolver.task_type
-        or (resolver.task_type, resolver.task_id)
-        in (
-            ("chief", 0),
-            ("worker", 0),
-        )
-    )
+    if resolver is None or not resolver.task_type:
+        return True
+    chief = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return (resolver.task_type, resolver.task_id) == (chief, 0)

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tta_lite.compat import keras
+from tta_lite.tasks.crop import Augmentation
+from tta_lite.training.fit import FitSettings, fit, learning_rate_schedule
+from tta_lite.types import INT8, Candidate, InputError
+
+ROOT = Path(__file__).parents[2]
+THREE = FitSettings(epochs=3)
+
+
+def silent(line):
+    pass
+
+
+def rows(folder):
+    with (folder / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def run(make_net, make_task, tmp_path_factory):
+    """A whole training of three epochs. -> folder, network before, its weights then, candidate after, progress."""
+    folder, net, lines = tmp_path_factory.mktemp("run"), make_net(), []
+    before = net.get_weights()
+    candidate = Candidate(net, export=INT8, trail=("G1",))
+    return folder, net, before, fit(candidate, make_task(), THREE, folder, label="tiny", write=lines.append), lines
+
+
+def test_the_input_is_not_changed(run):
+    _, net, before, after, _ = run
+    assert after.model is not net
+    for now, then in zip(net.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert not any(np.array_equal(a, b) for a, b in zip(after.model.get_weights(), before, strict=True) if a.ndim == 4)
+    assert after.export == INT8 and after.trail == ("G1",)
+    assert [layer.name for layer in after.model.layers] == [layer.name for layer in net.layers]
+
+
+def test_what_a_training_leaves_behind(run):
+    folder, _, _, _, lines = run
+    history = rows(folder)
+    assert [row["epoch"] for row in history] == ["0", "1", "2"]
+    assert all(float(row["loss"]) > 0 and float(row["val_loss"]) > 0 for row in history)
+    assert list((folder / "logs" / "train").glob("events.out.tfevents.*"))
+    assert list((folder / "logs" / "validation").glob("events.out.tfevents.*"))
+    assert (folder / "checkpoints" / "checkpoint").is_file()
+    ends = [line for line in lines if " done, " in line]
+    assert [line.split(",")[0] for line in ends] == [f"tiny: epoch {k}/3 done" for k in (1, 2, 3)]
+    assert ends[-1].endswith(" 0 s left")
+
+
+def test_the_logged_losses_are_those_of_the_history(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = run[0]
+    events = EventAccumulator(str(folder / "logs" / "train"), size_guidance={"tensors": 0})
+    events.Reload()
+    logged = [(event.step, float(np.frombuffer(event.tensor_proto.tensor_content, np.float32)[0]))
+              if event.tensor_proto.tensor_content else (event.step, event.tensor_proto.float_val[0])
+              for event in events.Tensors("epoch_loss")]  # fmt: skip
+    assert logged == [(k, pytest.approx(float(row["loss"]), rel=1e-5)) for k, row in enumerate(rows(folder))]
+
+
+def test_the_validation_loss_is_the_trained_networks(run, make_task):
+    folder, _, _, after, _ = run
+    task = make_task()
+    ((images, labels),) = task.validation_data().as_numpy_iterator()
+    expected = float(task.loss()(labels, after.model(images, training=False)))
+    assert float(rows(folder)[-1]["val_loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights(run, make_net, make_task, same, tmp_path):
+    again = fit(
+        Candidate(make_net()), make_task(), dataclasses.replace(THREE, tensorboard=False), tmp_path, write=silent
+    )
+    assert same(run[3].model, again.model)
+    assert (tmp_path / "history.csv").read_text() == (run[0] / "history.csv").read_text()
+    assert not (tmp_path / "logs").exists()
+
+
+def test_another_seed_gives_other_weights(run, make_net, make_task, same, tmp_path):
+    settings = dataclasses.replace(THREE, seed=1, tensorboard=False)
+    assert not same(run[3].model, fit(Candidate(make_net()), make_task(), settings, tmp_path, write=silent).model)
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(run, make_net, make_task, same, tmp_path):
+    command = [sys.executable, "-m", "tests.training.worker", "killed", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [row["epoch"] for row in rows(tmp_path)] == ["0"]
+    lines = []
+    resumed = fit(Candidate(make_net()), make_task(), THREE, tmp_path, write=lines.append)
+    assert same(run[3].model, resumed.model)
+    assert (tmp_path / "history.csv").read_text() == (run[0] / "history.csv").read_text()
+    assert "epoch 2/3" in lines[0]
+    # And a finished one is not trained again.
+    finished = fit(Candidate(make_net()), make_task(), THREE, tmp_path, write=lambda line: pytest.fail(line))
+    assert same(run[3].model, finished.model)
+    assert len(rows(tmp_path)) == 3
+
+
+def test_a_small_network_learns_eight_people_by_heart(make_net, make_task, tmp_path):
+    plain = Augmentation(scale=0, rotation=0, rotation_probability=0, flip_probability=0)
+    task = make_task(batch_size=2, augmentation=plain)
+    fit(
+        Candidate(make_net()),
+        task,
+        FitSettings(epochs=15, learning_rate=0.01, tensorboard=False),
+        tmp_path,
+        write=silent,
+    )
+    losses = [float(row["loss"]) for row in rows(tmp_path)]
+    assert losses[-1] < 0.4 * losses[0]
+
+
+def test_learning_rate_falls_at_the_drops():
+    schedule = learning_rate_schedule(FitSettings(epochs=140), total_steps=1400)
+    for step, rate in ((0, 1e-3), (899, 1e-3), (901, 1e-4), (1199, 1e-4), (1201, 1e-5), (1399, 1e-5)):
+        assert float(schedule(step)) == pytest.approx(rate)
+
+
+def test_learning_rate_without_drops():
+    schedule = learning_rate_schedule(FitSettings(learning_rate=0.02, drops=()), total_steps=10)
+    assert [float(schedule(step)) for step in (0, 5, 9, 11)] == pytest.approx([0.02] * 4)
+
+
+def test_the_optimizer_is_adam_on_the_schedule(make_net, make_task, tmp_path):
+    rates, kinds = [], set()
+
+    def look(batch, logs):
+        optimizer = watcher.model.optimizer
+        kinds.add(type(optimizer).__name__)
+        rates.append(float(optimizer.learning_rate))
+
+    watcher = keras.callbacks.LambdaCallback(on_batch_end=look)
+    settings = FitSettings(epochs=4, learning_rate=0.01, drops=(0.25, 0.75), tensorboard=False)
+    fit(Candidate(make_net()), make_task(), settings, tmp_path, callbacks=[watcher], write=silent)
+    assert kinds == {"Adam"}
+    # Read after the step, and so the rate of the one that follows.
+    assert rates == pytest.approx([0.01, 0.01, 1e-3, 1e-3, 1e-3, 1e-3, 1e-4, 1e-4])
+
+
+@pytest.mark.parametrize(("batch_size", "where"), [(4, "epoch 1, step 2"), (8, "epoch 1, step 1")])
+def test_a_loss_or_weights_that_are_no_numbers(make_net, make_task, tmp_path, batch_size, where):
+    settings = FitSettings(epochs=1, learning_rate=math.inf, tensorboard=False)
+    with pytest.raises(InputError, match=rf"^tiny: .* must stay numbers. Received: .* in {where}; a smaller learning"):
+        fit(Candidate(make_net()), make_task(batch_size=batch_size), settings, tmp_path, label="tiny", write=silent)
+    # What is spoilt is not kept, or the same command would go on with it and call it trained.
+    assert not list((tmp_path / "checkpoints").glob("*.index"))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_bad_picture_is_named(make_net, make_task, tmp_path, part):
+    poses = getattr(make_task(), part)
+
+    def load(index):
+        if index == 2:
+            raise InputError("joints.mat item 3 (im3.jpg): the picture must be whole. Received: 12 bytes")
+        return poses.load(index)
+
+    task = make_task(**{part: dataclasses.replace(poses, load=load)})
+    with pytest.raises(InputError) as error:
+        fit(Candidate(make_net()), task, FitSettings(epochs=1, tensorboard=False), tmp_path, write=silent)
+    assert str(error.value) == "joints.mat item 3 (im3.jpg): the picture must be whole. Received: 12 bytes"
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("epochs", 0), ("learning_rate", 0.0), ("learning_rate", -1.0), ("learning_rate", math.nan),
+        ("drops", (0.9, 0.5)), ("drops", (0.0, 0.5)), ("drops", (1.0,)), ("precision", "float16"),
+    ],
+)  # fmt: skip
+def test_bad_settings(argument, value):
+    with pytest.raises(InputError, match=rf"Argument `{argument}` must be .* Received: "):
+        FitSettings(**{argument: value})
+
+
+def test_the_defaults_are_the_references():
+    settings = FitSettings()
+    assert settings.learning_rate == 1e-3 and settings.epochs == 140
+    assert [round(140 * drop) for drop in settings.drops] == [90, 120]

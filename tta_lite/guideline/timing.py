@@ -1,0 +1,49 @@
+"""Rows are timed all together: only figures of one comparison may be divided by one another."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tta_lite.measure.benchmark import benchmark_together
+from tta_lite.types import LedgerEntry
+
+
+def timed_together(entries: Sequence[LedgerEntry], rules: Mapping[str, float]) -> bool:
+    """Whether the figures of all entries are of one comparison that followed `rules`."""
+    timings = [entry.details.get("timing") if entry.report.latency_ms is not None else None for entry in entries]
+    first = timings[0]
+    if not isinstance(first, Mapping) or any(timing != first for timing in timings):
+        return False
+    return all(first.get(name) == value for name, value in rules.items())
+
+
+def time_together(
+    entries: Sequence[LedgerEntry], files: Mapping[str, Path], rules: Mapping[str, Any]
+) -> list[LedgerEntry]:
+    """-> the entries with their latencies, and in `details` when and how they were timed and how much faster they are.
+
+    Args:
+      entries: the rows; the speed-ups are over the first one.
+      files: name -> ``.tflite`` file.
+      rules: ``num_threads``, ``rounds``, ``num_runs``, ``min_secs`` of `benchmark_together`.
+    """
+    comparison = benchmark_together({entry.name: files[entry.name] for entry in entries}, **rules)
+    first = entries[0].name
+    speedups = comparison.speedups(first)
+    timing = {"at": datetime.datetime.now(datetime.timezone.utc).isoformat(), **rules}
+    return [
+        dataclasses.replace(
+            entry,
+            report=dataclasses.replace(entry.report, **comparison[entry.name].report_fields()),
+            details={
+                **entry.details,
+                "speedup": {"over": first, **dataclasses.asdict(speedups[entry.name])},
+                "timing": timing,
+            },
+        )
+        for entry in entries
+    ]
