@@ -14,6 +14,7 @@ import pytest
 
 from tta_lite.compat import keras
 from tta_lite.datasets.synthetic import synthetic_pose
+from tta_lite.export.parity import SQNR_LIMITS_DB
 from tta_lite.guideline import case_study
 from tta_lite.guideline.case_study import CaseStudy
 from tta_lite.guideline.rows import ROWS
@@ -378,3 +379,19 @@ def test_zip_bytes_is_what_zip_makes_of_it(data):
         archive.writestr("model.tflite", data)
         compressed = archive.getinfo("model.tflite").compress_size
     assert abs(case_study.zip_bytes(data) - compressed) <= 8
+
+
+def test_a_row_that_loses_too_much_is_a_verdict_and_stops_nothing(story, tmp_path, monkeypatch):
+    shutil.copytree(story.journal.path, tmp_path / "run")
+    journal = RunFolder(tmp_path / "run")
+    (journal.step_dir(4, "G1+G2+G3") / "model.tflite").unlink()
+    # No int8 file in the world is that close to its model.
+    monkeypatch.setitem(SQNR_LIMITS_DB, "int8", 1000)
+    for _ in range(2):
+        kept, lost = case_study.run(with_rows("G1+G2", "G1+G2+G3"), story.task_for, journal, write=lambda line: None)
+        assert kept.verdict is Verdict.TAKEN and kept.report.latency_ms is not None
+        assert lost.verdict is Verdict.TOO_LOSSY and lost.report.size_bytes > 0
+        assert lost.report.accuracy is None and lost.report.latency_ms is None
+        assert "needs an SQNR of 1000 dB" in lost.details["note"]
+        assert not (journal.step_dir(4, "G1+G2+G3") / "model.tflite").exists()
+    assert [entry.name for entry in journal.read_ledger()] == ["none", "G1+G2", "G1+G2+G3"]

@@ -22,6 +22,10 @@ BATCH = 8
 SQNR_LIMITS_DB: dict[str, float] = {"fp32": 80, "fp16": 30, "dynamic": 15, "int8": 10}
 
 
+class TooLossyError(InputError):
+    """The file differs from its model by more than its preset allows."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Parity:
     """How far the file's outputs lie from the model's. None of the figures depends on the layers between.
@@ -95,14 +99,15 @@ def check_parity(parity: Parity, preset: str) -> None:
     """Refuses a file that differs from its model by more than its preset allows (`SQNR_LIMITS_DB`).
 
     Raises:
-      InputError: it does, or its outputs are not finite.
+      TooLossyError: it does, or its outputs are not finite.
+      InputError: there is no such preset.
     """
     if preset not in SQNR_LIMITS_DB:
         raise InputError(f"Argument `preset` must be one of {', '.join(PRESETS)}. Received: {preset!r}")
     limit = SQNR_LIMITS_DB[preset]
     # Written so that NaN is refused.
     if not parity.sqnr_db >= limit:
-        raise InputError(
+        raise TooLossyError(
             f"The {preset} file is not the same function as the model: it needs an SQNR of {limit:g} dB or more. "
             "Look at the calibration images (training images, normalised as for the model) and at layers whose "
             f"outputs have a few very large values. Received: {parity}"

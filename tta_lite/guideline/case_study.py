@@ -8,7 +8,7 @@ import math
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from tta_lite.compat import keras
 from tta_lite.export.delegation import check_delegation
-from tta_lite.export.parity import Parity, check_parity, compare
+from tta_lite.export.parity import TooLossyError, check_parity, compare
 from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.guideline.rows import ROWS, Row, choose_rows
@@ -49,9 +49,6 @@ class Journal(Protocol):
 
     def read_ledger(self) -> list[LedgerEntry]:
         """What was finished before."""
-
-    def append(self, entry: LedgerEntry) -> None:
-        """Keeps one more."""
 
     def write_ledger(self, entries: Iterable[LedgerEntry]) -> None:
         """Replaces all."""
@@ -154,17 +151,16 @@ def run(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: Write =
             continue
         write(f"{title}: {describe(study, row)}")
         entries[row.name] = _step(study, row, task_for, folders, title, write)
-        journal.append(entries[row.name])
-    ordered = [entries[row.name] for row in rows]
-    if not timed_together(ordered, study.timing()):
-        write(f"timing {len(ordered)} files in turn, {study.rounds} rounds, {study.num_threads} thread(s)")
-        ordered = time_together(ordered, {name: folder / FILE for name, folder in folders.items()}, study.timing())
-        for entry in ordered:
-            atomic_write(folders[entry.name] / REPORT, to_json_text(entry.report.to_json(), indent=2) + "\n")
-        # Rows that were not asked for this time stay in the ledger.
-        entries.update((entry.name, entry) for entry in ordered)
-        journal.write_ledger(entries[name] for name in dict.fromkeys((*ROWS, *entries)) if name in entries)
-    return ordered
+        _keep(journal, entries)
+    exported = [entries[row.name] for row in rows if entries[row.name].verdict is Verdict.TAKEN]
+    if exported and not timed_together(exported, study.timing()):
+        write(f"timing {len(exported)} files in turn, {study.rounds} rounds, {study.num_threads} thread(s)")
+        timed = time_together(exported, {name: folder / FILE for name, folder in folders.items()}, study.timing())
+        entries.update((entry.name, entry) for entry in timed)
+        _keep(journal, entries)
+    for row in rows:
+        atomic_write(folders[row.name] / REPORT, to_json_text(entries[row.name].report.to_json(), indent=2) + "\n")
+    return [entries[row.name] for row in rows]
 
 
 def describe(study: CaseStudy, row: Row) -> str:
@@ -215,6 +211,11 @@ def _folders(rows: Sequence[Row], journal: Journal) -> dict[str, Path]:
     return {row.name: journal.step_dir(list(ROWS).index(row.name), row.name) for row in rows}
 
 
+def _keep(journal: Journal, entries: Mapping[str, LedgerEntry]) -> None:
+    # In the table's order; rows that were not asked for this time stay.
+    journal.write_ledger(entries[name] for name in dict.fromkeys((*ROWS, *entries)) if name in entries)
+
+
 def _step(
     study: CaseStudy, row: Row, task_for: TaskFor, folders: dict[str, Path], title: str, write: Write
 ) -> LedgerEntry:
@@ -223,10 +224,25 @@ def _step(
     task = task_for(normalisation_of(study, row))
     model, notes = _network(study, row, task, folders, title, write)
     write(f"{title}: exporting {row.export.preset}")
-    calibration = task.calibration(row.export.calibration_images, seed=study.fit.seed)
+    calibration = task.calibration(row.export.calibration_images, seed=study.fit.seed) if row.calibrated else ()
     tflite = export_tflite(model, row.export, calibration)
+    counts = count(model)
+    report = Report(
+        size_bytes=len(tflite),
+        zip_bytes=zip_bytes(tflite),
+        macs=counts.macs,
+        params=counts.params,
+        activation_bytes=counts.activation_bytes,
+    )
     parity = compare(model, tflite, _test_inputs(task, PARITY_IMAGES))
-    check_parity(parity, row.export.preset)
+    details = {"label": describe(study, row), "published": dict(row.published), "parity": dataclasses.asdict(parity)}
+    try:
+        check_parity(parity, row.export.preset)
+    except TooLossyError as error:
+        # A verdict and no mistake of the user's: the other rows go on, and this one gives no file away.
+        write(f"{title}: {error}")
+        details["note"] = " ".join([*notes, str(error)])
+        return LedgerEntry(row.name, row.clause, Verdict.TOO_LOSSY, row.why, report, time.monotonic() - began, details)
     atomic_write(folder / FILE, tflite)
     write(f"{title}: scoring {len(task.test)} people through the interpreter")
     joints = task.predict_joints(TFLitePredictor(tflite))
@@ -234,29 +250,18 @@ def _step(
         np.save(temporary, joints)
     accuracy = pckh(task.test, joints)
     keras_accuracy = task.score(lambda images: np.asarray(model(images, training=False)))
-    counts = count(model)
     left = check_delegation(tflite)
-    report = Report(
+    report = dataclasses.replace(
+        report,
         accuracy=accuracy.value,
         metric=accuracy.metric,
         accuracy_interval=accuracy.interval,
         accuracy_parts=accuracy.parts,
         accuracy_examples=accuracy.examples,
         keras_accuracy=keras_accuracy.value,
-        size_bytes=len(tflite),
-        zip_bytes=zip_bytes(tflite),
-        macs=counts.macs,
-        params=counts.params,
-        activation_bytes=counts.activation_bytes,
     )
     write(f"{title}: {accuracy.metric} {accuracy.value:.1f}, {len(tflite) / 1e6:.1f} MB")
-    details = {
-        "label": describe(study, row),
-        "published": dict(row.published),
-        "note": " ".join([*notes, left]).strip(),
-        "parity": _parity_record(parity),
-        "undelegated": left,
-    }
+    details |= {"note": " ".join([*notes, left]).strip(), "undelegated": left}
     return LedgerEntry(row.name, row.clause, Verdict.TAKEN, row.why, report, time.monotonic() - began, details)
 
 
@@ -308,7 +313,3 @@ def zip_bytes(data: bytes) -> int:
 def _test_inputs(task: PoseTask, count: int) -> np.ndarray:
     images = next(task.validation_data().as_numpy_iterator())[0]
     return images[:count]
-
-
-def _parity_record(parity: Parity) -> dict[str, float]:
-    return dataclasses.asdict(parity)

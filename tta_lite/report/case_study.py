@@ -107,6 +107,8 @@ def _strips(folder: RunFolder, entries: Sequence[LedgerEntry], people: PoseSet, 
     truth = np.stack([crop.apply(m, people.joints[i]) for i, m in zip(chosen, matrices, strict=True)])
     strips = {}
     for entry in entries:
+        if entry.report.accuracy is None:
+            continue
         found = np.load(folder.step_dir(list(ROWS).index(entry.name), entry.name) / case_study.JOINTS)
         predicted = np.stack([crop.apply(m, found[i]) for i, m in zip(chosen, matrices, strict=True)])
         strips[entry.name] = skeleton_strip(pictures, predicted, truth, people.annotated[chosen], people.joint_set)
