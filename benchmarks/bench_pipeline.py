@@ -4,8 +4,8 @@
   python benchmarks/bench_pipeline.py --data_dir=/data/lspet
 
 Images per second of the training pipeline (loading, augmentation, crop, labels) on one core, and of training
-MobileNetV2 with 64-channel PConvs on all cores, on batches that are there already. The pipeline should be twice as fast.
-Each is measured in a process of its own, after a warm-up. About a minute on two idle cores.
+MobileNetV2 with 64-channel PConvs on all cores, on a batch that is there already. The pipeline should be twice as
+fast. Each is measured in a process of its own, after a warm-up. About a minute on two idle cores.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from absl import app, flags
+from absl import flags
+
+from recipes import _app
 
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "An LSPET folder, as data/README.md lays it out; none: synthetic only."
@@ -90,13 +92,11 @@ def measure_training() -> dict[str, list[float]]:
 
 def measure_in_child(part: str) -> dict[str, list[float]]:
     """Runs this file with `--part`."""
-    command = [sys.executable, __file__, f"--part={part}", *(flag.serialize() for flag in _given() if flag.value)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    command = [sys.executable, __file__, *sys.argv[1:], f"--part={part}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(done.returncode)
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _given() -> list[flags.Flag]:
-    return [flags.FLAGS[name] for name in ("data_dir", "input_size", "batch_size", "batches", "steps")]
 
 
 def describe(label: str, seconds: dict[str, list[float]]) -> str:
@@ -131,4 +131,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    _app.run(main)

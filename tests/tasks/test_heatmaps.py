@@ -14,14 +14,14 @@ from tta_lite.tasks.heatmaps import JointsMSE, average_with_mirrored, decode_hea
 WIDTH, HEIGHT, STRIDE = 20, 16, 4
 
 
-def reference_targets(joints, weights, sigma, to_whole=int):
+def reference_targets(joints, weights, sigma):
     """`JointsDataset.generate_target` of the reference, for one person, pixel by pixel.
 
     joints: [J, 2] in pixels of the crop; weights: [J]. -> [H, W, J] and [J], float64.
     """
     maps, weights = np.zeros((HEIGHT, WIDTH, len(joints))), np.array(weights, np.float64)
     for j, (joint_x, joint_y) in enumerate(joints):
-        mu_x, mu_y = to_whole(joint_x / STRIDE + 0.5), to_whole(joint_y / STRIDE + 0.5)
+        mu_x, mu_y = int(joint_x / STRIDE + 0.5), int(joint_y / STRIDE + 0.5)
         left, top = mu_x - 3 * sigma, mu_y - 3 * sigma
         right, bottom = mu_x + 3 * sigma + 1, mu_y + 3 * sigma + 1
         if left >= WIDTH or top >= HEIGHT or right < 0 or bottom < 0:
@@ -38,10 +38,10 @@ def labels(joints, weights):
     return np.concatenate([np.asarray(joints) / STRIDE, np.asarray(weights)[:, None]], axis=1)[None].astype(np.float32)
 
 
-def compare_with_reference(joints, sigma, to_whole):
+def compare_with_reference(joints, sigma):
     weights = np.arange(len(joints)) % 4 > 0
     maps, found = gaussian_heat_maps(labels(joints, weights), HEIGHT, WIDTH, sigma)
-    expected_maps, expected = reference_targets(joints, weights, sigma, to_whole)
+    expected_maps, expected = reference_targets(joints, weights, sigma)
     np.testing.assert_array_equal(found[0], expected)
     # The reference leaves the map of a joint without weight empty; here it may be anything, for it is not looked at.
     np.testing.assert_allclose(maps[0] * found[0], expected_maps * expected, atol=1e-6)
@@ -52,15 +52,15 @@ def compare_with_reference(joints, sigma, to_whole):
 def test_targets_are_the_references(sigma):
     # From the top left pixel to well outside the right and lower edge.
     joints = np.random.default_rng(sigma).uniform(-2, 4 * STRIDE * sigma + STRIDE * WIDTH, (300, 2))
-    expected = compare_with_reference(joints, sigma, int)
+    expected = compare_with_reference(joints, sigma)
     assert 0 < expected.sum() < 300 * 3 / 4
 
 
 @pytest.mark.parametrize("sigma", [1, 2, 3])
 def test_targets_left_and_above_the_map(sigma):
-    # Here the reference's int() rounds towards zero, one pixel away from the nearest one. Ours stays the nearest.
+    # Here the reference's int() rounds towards zero, one pixel away from the nearest one.
     joints = np.random.default_rng(sigma).uniform(-STRIDE * (3 * sigma + 4), 4 * STRIDE, (300, 2))
-    expected = compare_with_reference(joints, sigma, math.floor)
+    expected = compare_with_reference(joints, sigma)
     assert 0 < expected.sum() < 300 * 3 / 4
 
 

@@ -125,15 +125,15 @@ def test_a_small_network_learns_eight_people_by_heart(make_net, make_task, tmp_p
     losses = [float(row["loss"]) for row in rows(tmp_path)]
     assert losses[-1] < 0.4 * losses[0]
     assert kinds == {"Adam"} and len(rates) == 10 * 4
-    # Keras counts a boundary to the time before it: a drop is felt one step after the start of its epoch.
-    assert rates[:28] == pytest.approx([0.01] * 28)
-    assert rates[29:36] == pytest.approx([1e-3] * 7)
-    assert rates[37:] == pytest.approx([1e-4] * 3)
+    # Looked at after a step: the rate of the next one.
+    assert rates[:27] == pytest.approx([0.01] * 27)
+    assert rates[27:35] == pytest.approx([1e-3] * 8)
+    assert rates[35:] == pytest.approx([1e-4] * 5)
 
 
 def test_learning_rate_falls_at_the_drops():
     schedule = learning_rate_schedule(FitSettings(epochs=140), total_steps=1400)
-    for step, rate in ((0, 1e-3), (899, 1e-3), (901, 1e-4), (1199, 1e-4), (1201, 1e-5), (1399, 1e-5)):
+    for step, rate in ((0, 1e-3), (899, 1e-3), (900, 1e-4), (1199, 1e-4), (1200, 1e-5), (1399, 1e-5)):
         assert float(schedule(step)) == pytest.approx(rate)
 
 

@@ -56,8 +56,8 @@ def crop_matrix(
       angle: degrees; a positive one turns the picture's content counter-clockwise, as in the reference.
       mirrored_width: the picture's width, to mirror it first (x becomes width - 1 - x).
 
-    >>> crop_matrix(np.array([10.0, 20.0]), box=8, size=4).tolist()
-    [[0.5, 0.0, -3.0], [0.0, 0.5, -8.0]]
+    >>> (crop_matrix(np.array([10.0, 20.0]), box=8, size=4) @ [10, 24, 1]).tolist()
+    [2.0, 4.0]
     """
     scale, radians = size / box, np.deg2rad(angle)
     cos, sin = scale * np.cos(radians), scale * np.sin(radians)

@@ -29,7 +29,8 @@ def gaussian_heat_maps(joints: tf.Tensor, height: int, width: int, sigma: float)
       heat maps [B, H, W, J] float32 and weights [B, J] float32: the weight is 0 for a joint whose Gaussian lies
       wholly outside the map.
     """
-    center = tf.floor(joints[..., :2] + 0.5)
+    # Towards zero, as the reference's int(): left of and above the map that is not the nearest pixel.
+    center = tf.cast(tf.cast(joints[..., :2] + 0.5, tf.int32), tf.float32)
     reach = tf.floor(3.0 * sigma)
     size = tf.constant([width, height], tf.float32)
     inside = tf.reduce_all((center - reach < size) & (center + reach + 1 >= 0), axis=-1)
