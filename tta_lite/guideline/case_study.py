@@ -151,15 +151,13 @@ def run(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: Write =
             continue
         write(f"{title}: {describe(study, row)}")
         entries[row.name] = _step(study, row, task_for, folders, title, write)
-        _keep(journal, entries)
+        _keep(journal, entries, folders)
     exported = [entries[row.name] for row in rows if entries[row.name].verdict is Verdict.TAKEN]
     if exported and not timed_together(exported, study.timing()):
         write(f"timing {len(exported)} files in turn, {study.rounds} rounds, {study.num_threads} thread(s)")
         timed = time_together(exported, {name: folder / FILE for name, folder in folders.items()}, study.timing())
         entries.update((entry.name, entry) for entry in timed)
-        _keep(journal, entries)
-    for row in rows:
-        atomic_write(folders[row.name] / REPORT, to_json_text(entries[row.name].report.to_json(), indent=2) + "\n")
+        _keep(journal, entries, folders)
     return [entries[row.name] for row in rows]
 
 
@@ -211,7 +209,9 @@ def _folders(rows: Sequence[Row], journal: Journal) -> dict[str, Path]:
     return {row.name: journal.step_dir(list(ROWS).index(row.name), row.name) for row in rows}
 
 
-def _keep(journal: Journal, entries: Mapping[str, LedgerEntry]) -> None:
+def _keep(journal: Journal, entries: Mapping[str, LedgerEntry], folders: Mapping[str, Path]) -> None:
+    for name in entries.keys() & folders.keys():
+        atomic_write(folders[name] / REPORT, to_json_text(entries[name].report.to_json(), indent=2) + "\n")
     # In the table's order; rows that were not asked for this time stay.
     journal.write_ledger(entries[name] for name in dict.fromkeys((*ROWS, *entries)) if name in entries)
 
