@@ -41,7 +41,7 @@ _UPRIGHT = flags.DEFINE_bool("upright", False, "lspet with an index.csv: only th
 _ON_BAD = flags.DEFINE_enum(
     "on_bad_example", "error", ("error", "skip"), "Stop at a bad example, or count and skip it."
 )
-_TRAIN_PEOPLE = flags.DEFINE_integer("train_people", None, "Train on the first so many (synthetic: 1024).", 1)
+_TRAIN_PEOPLE = flags.DEFINE_integer("train_people", None, "Train on the first so many (synthetic: 512).", 1)
 _TEST_PEOPLE = flags.DEFINE_integer("test_people", None, "Score the first so many (synthetic: 200).", 1)
 _JOINTS = flags.DEFINE_list("joints", None, "Names of the joints to learn and score; all by default.")
 _INPUT_SIZE = flags.DEFINE_integer("input_size", 64, "Side of the crop in pixels, a multiple of 32.", 32)
@@ -145,7 +145,7 @@ def _tasks() -> TaskFor:
     if _DATASET.value == "synthetic":
         # No smaller than the crop, which would only be a blown-up picture.
         side = max(96, _INPUT_SIZE.value)
-        train = synthetic_pose(_TRAIN_PEOPLE.value or 1024, seed=2 * _DATA_SEED.value, picture_size=side)
+        train = synthetic_pose(_TRAIN_PEOPLE.value or 512, seed=2 * _DATA_SEED.value, picture_size=side)
         test = synthetic_pose(_TEST_PEOPLE.value or 200, seed=2 * _DATA_SEED.value + 1, picture_size=side)
     else:
         options: dict[str, object] = {"on_bad_example": _ON_BAD.value}
@@ -187,7 +187,10 @@ def _notes() -> list[str]:
     """What a reader should know of these figures before comparing them."""
     notes = []
     if _DATASET.value == "synthetic":
-        notes.append("The people are synthetic: the scores compare the rows with each other and nothing else.")
+        notes.append(
+            "The people are synthetic: the scores compare the rows with each other and nothing else. Whoever always "
+            "answers with the mean pose scores about 11 here, and a training of some minutes comes hardly further."
+        )
     if _EPOCHS.value < 100:
         notes.append(
             f"Every row was trained for {_EPOCHS.value} epochs; the reference trains for 140. A network that starts "
