@@ -268,7 +268,7 @@ def test_a_mistake_leaves_no_folder(driven, place):
 
 def test_flags_of_the_data_reach_the_task(driven):
     task = driven["defaults"]
-    assert (task["train"], task["test"], task["input_size"], task["batch_size"]) == (1440, 200, 64, 32)
+    assert (task["train"], task["test"], task["input_size"], task["batch_size"]) == (768, 200, 64, 16)
     assert (task["sigma"], task["flip_test"], tuple(task["joints"])) == (2.0, False, MPII16.names)
     drawn = driven["drawn"]
     assert (drawn["train"], drawn["test"], drawn["input_size"], drawn["batch_size"]) == (64, 12, 32, 32)
