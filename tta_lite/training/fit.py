@@ -102,8 +102,7 @@ def fit(
         model = precisions.with_policy(candidate.model, settings.precision)
         if settings.pruning is not None:
             model = settings.pruning.wrap(model, total_steps)
-        # The reference's epsilon. Keras's own, 1e-7, is as large as the gradients of these heat-map losses: a tenth of
-        # MobileNetV2's are below 6e-8 when a training starts, and would move at less than half the learning rate.
+        # The reference's epsilon. Keras's own is 1e-7, and a tenth of the gradients of these losses are below 6e-8.
         adam = keras.optimizers.Adam(learning_rate_schedule(settings, total_steps), epsilon=1e-8)
         optimizer = precisions.optimizer_for(settings.precision, adam)
         model.compile(optimizer=optimizer, loss=task.loss())
