@@ -24,6 +24,16 @@ class InputError(ValueError):
     """
 
 
+def input_error_in(error: Exception) -> InputError | None:
+    """-> the `InputError` that `tf.data` handed on as a text with the traceback after it, if `error` holds one.
+
+    >>> input_error_in(RuntimeError("InputError: a.jpg is torn\\nTraceback"))
+    InputError('a.jpg is torn')
+    """
+    _, marker, text = str(error).partition("InputError: ")
+    return InputError(text.split("\n", 1)[0]) if marker else None
+
+
 @dataclasses.dataclass(frozen=True)
 class ExportSpec:
     """How a Keras model becomes a ``.tflite`` file.

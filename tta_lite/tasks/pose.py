@@ -15,7 +15,7 @@ from tta_lite.models.backbones import Normalisation
 from tta_lite.tasks import crop
 from tta_lite.tasks.heatmaps import JointsMSE, average_with_mirrored, decode_heat_maps
 from tta_lite.tasks.pckh import pckh
-from tta_lite.types import Accuracy, InputError, Predictor
+from tta_lite.types import Accuracy, InputError, Predictor, input_error_in
 
 STRIDE = 4
 # Position in the stream -> [S, S, 3] uint8 and [J, 3] float32.
@@ -140,11 +140,10 @@ class PoseTask:
             except StopIteration:
                 return
             except tf.errors.OpError as error:
-                # tf.data hands an exception on as a text, with the traceback after it.
-                _, marker, text = str(error).partition("InputError: ")
-                if not marker:
+                mistake = input_error_in(error)
+                if mistake is None:
                     raise
-                raise InputError(text.split("\n", 1)[0]) from None
+                raise mistake from None
             yield images
 
     def _crop(self, people: PoseSet, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from tta_lite.training import precision as precisions
 from tta_lite.training import pruning as prunings
 from tta_lite.training.callbacks import EpochCheckpoint, Progress, StopOnNaN
 from tta_lite.training.strategy import get_strategy, is_chief
-from tta_lite.types import Candidate, InputError, Task
+from tta_lite.types import Candidate, InputError, Task, input_error_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,10 +134,10 @@ def fit(
                 verbose=0,
             )
         except tf.errors.OpError as error:
-            message = _input_error(str(error))
-            if message is None:
+            mistake = input_error_in(error)
+            if mistake is None:
                 raise
-            raise InputError(message) from None
+            raise mistake from None
         if nan.at is not None:
             raise InputError(
                 f"{label}: the loss and the weights must stay numbers. Received: NaN or infinity in epoch "
@@ -163,11 +163,3 @@ def _common_start(strategy: tf.distribute.Strategy, start: int, workdir: Path) -
             f"Received: a mean of {mean:.2f} over the workers"
         )
     return start
-
-
-def _input_error(text: str) -> str | None:
-    """-> the message of an `InputError` that was raised inside the input pipeline, if that is what happened."""
-    marker = "InputError: "
-    if marker not in text:
-        return None
-    return text.split(marker, 1)[1].split("\n", 1)[0]
