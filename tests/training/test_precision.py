@@ -55,6 +55,24 @@ def test_there_and_back(net, images, same):
     np.testing.assert_array_equal(net(images), back(images))
 
 
+@pytest.mark.parametrize("policy", MIXED)
+def test_nested_models_follow(policy):
+    inner = keras.Sequential([keras.layers.Conv2D(4, 3, name="conv"), keras.layers.ReLU(name="relu")], name="inner")
+    image = keras.Input((8, 8, 3))
+    head_in = keras.Input((6, 6, 4))
+    head = keras.Model(
+        head_in, keras.layers.Conv2D(2, 1, name="out")(keras.layers.ReLU(name="first")(head_in)), name="head"
+    )
+    net = keras.Model(image, head(inner(image)))
+    mixed = with_policy(net, policy)
+    found = {
+        layer.name: layer.compute_dtype for part in ("inner", "head") for layer in mixed.get_layer(part).layers[-2:]
+    }
+    assert found == {"conv": MIXED[policy], "relu": MIXED[policy], "first": MIXED[policy], "out": "float32"}
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(with_policy(mixed, "float32")(images), net(images))
+
+
 def test_a_copy_has_weights_of_its_own(net, same):
     copy = with_policy(net, "float32")
     copy.get_layer("heatmaps").bias.assign_add([1.0, 1.0, 1.0])

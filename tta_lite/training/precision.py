@@ -7,11 +7,13 @@ and a scaled loss where the 16-bit format has few exponent bits (float16; bfloat
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from typing import Any
 
 import tensorflow as tf
 
 from tta_lite.compat import keras
+from tta_lite.training.sums import set_sums
 from tta_lite.types import InputError
 
 POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
@@ -20,43 +22,60 @@ POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 def training_policy() -> tuple[str, str]:
     """The 16-bit policy for this machine, and why.
 
-    A CPU has no float16 arithmetic worth the name (training is some 30 times slower than in float32), so there it is
-    bfloat16.
+    TensorFlow's float16 kernels for a CPU are tens of times slower than those for float32, so there it is bfloat16,
+    which moreover needs no loss scaling.
     """
     if tf.config.list_physical_devices("GPU"):
         return "mixed_float16", "a GPU is present: float16 with loss scaling"
-    return "mixed_bfloat16", (
-        "no GPU is present, and float16 training on a CPU is tens of times slower than float32: bfloat16"
-    )
+    return "mixed_bfloat16", "no GPU is present, and a CPU has no fast float16 kernels: bfloat16"
 
 
 def with_policy(model: keras.Model, policy: str) -> keras.Model:
     """The same network with the same weights under another dtype policy; the input model is not changed.
 
-    The output layers stay float32, so that the loss is computed in full precision.
+    The output layers stay float32, so that the loss is computed in full precision. Where no GPU is present, the
+    layers that sum products in 16 bits do so with float32 sums (`tta_lite.training.sums`).
 
     Args:
-      model: a functional model.
+      model: a functional model; models nested in it follow the policy too.
       policy: ``float32``, ``mixed_float16`` or ``mixed_bfloat16``.
 
     Returns:
       a new model with copied float32 weights.
+
+    Example:
+      >>> image = keras.Input((8, 8, 3))
+      >>> net = keras.Model(image, keras.layers.Conv2D(2, 1)(keras.layers.DepthwiseConv2D(3)(image)))
+      >>> [layer.compute_dtype for layer in with_policy(net, "mixed_bfloat16").layers[1:]]
+      ['bfloat16', 'float32']
     """
     if policy not in POLICIES:
         raise InputError(f"Argument `policy` must be one of {', '.join(POLICIES)}. Received: {policy!r}")
-    outputs = set(model.output_names)
     config = copy.deepcopy(model.get_config())
-    for layer in config["layers"]:
-        if layer["class_name"] == "InputLayer":
-            continue
-        dtype = "float32" if layer["name"] in outputs else policy
-        _set_dtype(layer, dtype)
+    _set_policy(config, policy, model.output_names)
     rebuilt = keras.Model.from_config(config)
     rebuilt.set_weights(model.get_weights())
     return rebuilt
 
 
+def _set_policy(model: dict[str, Any], policy: str, outputs: Collection[str]) -> None:
+    """Sets it in the config of a model, for every layer but `outputs`, which become float32."""
+    for layer in model["layers"]:
+        name, config = layer["config"]["name"], layer["config"]
+        if "layers" in config:
+            _set_policy(config, policy, _output_names(config) if name in outputs else ())
+        elif layer["class_name"] != "InputLayer":
+            _set_dtype(layer, "float32" if name in outputs else policy)
+
+
+def _output_names(model: dict[str, Any]) -> set[str]:
+    if "output_layers" in model:
+        return {name for name, *_ in model["output_layers"]}
+    return {model["layers"][-1]["config"]["name"]}
+
+
 def _set_dtype(layer: dict[str, Any], policy: str) -> None:
+    set_sums(layer, wide=policy != "float32" and not tf.config.list_physical_devices("GPU"))
     if "dtype" in layer["config"]:
         layer["config"]["dtype"] = policy
     inner = layer["config"].get("layer")
