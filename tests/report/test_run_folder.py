@@ -32,7 +32,8 @@ from tta_lite import files, types
 from tta_lite.report.run_folder import RunFolder
 files.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 entry = types.LedgerEntry.from_json(json.loads(pathlib.Path(sys.argv[1], "entry.json").read_text()))
-RunFolder(sys.argv[1]).append(entry)
+folder = RunFolder(sys.argv[1])
+folder.write_ledger([*folder.read_ledger(), entry])
 """
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=64)
@@ -78,13 +79,13 @@ def test_a_new_folder_holds_the_recipe_and_an_empty_ledger(tmp_path):
 
 
 def test_the_same_command_goes_on_and_keeps_the_first_recipe(tmp_path, ladder):
-    RunFolder.open(tmp_path, RECIPE).append(ladder[0])
+    RunFolder.open(tmp_path, RECIPE).write_ledger(ladder[:1])
     # Tuples and NumPy numbers are what flags and seeds often are; they are the same flags.
     again = {**changed(rows=("none", "G1")), "seed": np.int64(7)}
     folder = RunFolder.open(tmp_path, again)
     assert folder.read_ledger() == [ladder[0]]
     assert folder.recipe == RECIPE
-    folder.append(ladder[1])
+    folder.write_ledger(ladder[:2])
     assert RunFolder.open(tmp_path, RECIPE).read_ledger() == ladder[:2]
 
 
@@ -144,7 +145,7 @@ def test_a_torn_last_line_is_dropped_with_a_notice_at_every_place(tmp_path, ladd
         torn = RunFolder.open(tmp_path, RECIPE)
         assert torn.read_ledger() == ladder[:1]
         assert len(torn.notices) == 1 and "line 2" in torn.notices[0]
-    torn.append(ladder[2])
+    torn.write_ledger([*torn.read_ledger(), ladder[2]])
     fresh = RunFolder.open(tmp_path, RECIPE)
     assert fresh.read_ledger() == [ladder[0], ladder[2]] and fresh.notices == []
 
@@ -188,7 +189,7 @@ def test_numpy_figures_and_nan_become_plain_json(tmp_path):
     report = Report(accuracy=math.nan, size_bytes=np.int64(5), init_s=np.float32(0.5))
     entry = LedgerEntry("none", "", Verdict.TAKEN, "", report, np.float64(1.5), {"offsets": np.arange(3)})
     folder = RunFolder(tmp_path)
-    folder.append(entry)
+    folder.write_ledger([entry])
     (back,) = folder.read_ledger()
     assert back.report == Report(accuracy=None, size_bytes=5, init_s=0.5)
     assert back.details == {"offsets": [0, 1, 2]} and back.seconds == 1.5
@@ -196,7 +197,7 @@ def test_numpy_figures_and_nan_become_plain_json(tmp_path):
 
 def test_a_killed_write_leaves_the_old_file_and_a_temporary_one_that_nobody_reads(tmp_path, ladder):
     folder = RunFolder.open(tmp_path, RECIPE)
-    folder.append(ladder[0])
+    folder.write_ledger(ladder[:1])
     before = (tmp_path / "ledger.jsonl").read_bytes()
     (tmp_path / "entry.json").write_text(files.to_json_text(ladder[1].to_json()))
     done = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path)], check=False)

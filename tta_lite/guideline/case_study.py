@@ -17,7 +17,7 @@ import numpy as np
 from tta_lite.compat import keras
 from tta_lite.export.delegation import check_delegation
 from tta_lite.export.parity import TooLossyError, check_parity, compare
-from tta_lite.export.tflite import export_tflite
+from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.guideline.rows import ROWS, Row, choose_rows
 from tta_lite.guideline.timing import time_together, timed_together
@@ -224,7 +224,9 @@ def _step(
     task = task_for(normalisation_of(study, row))
     model, notes = _network(study, row, task, folders, title, write)
     write(f"{title}: exporting {row.export.preset}")
-    calibration = task.calibration(row.export.calibration_images, seed=study.fit.seed) if row.calibrated else ()
+    calibration: Sequence[np.ndarray] = ()
+    if PRESET_SETTINGS[row.export.preset].integer_only:
+        calibration = task.calibration(row.export.calibration_images, seed=study.fit.seed)
     tflite = export_tflite(model, row.export, calibration)
     counts = count(model)
     report = Report(

@@ -41,11 +41,6 @@ class Row:
     network_of: str | None = None
     published: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
-    @property
-    def calibrated(self) -> bool:
-        """Whether its export fixes ranges on training images."""
-        return self.export.preset == "int8"
-
 
 def _published(pckh: float, init_s: float, latency_s: float) -> dict[str, float]:
     return {"pckh": pckh, "init_s": init_s, "latency_s": latency_s}

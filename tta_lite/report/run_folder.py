@@ -117,10 +117,6 @@ class RunFolder:
                 ) from error
         return entries
 
-    def append(self, entry: LedgerEntry) -> None:
-        """Adds one line to ``ledger.jsonl``. A torn last line is dropped by it."""
-        self.write_ledger([*self.read_ledger(), entry])
-
     def write_ledger(self, entries: Iterable[LedgerEntry]) -> None:
         """Replaces ``ledger.jsonl`` as a whole."""
         self.write_text(LEDGER, "".join(to_json_text(entry.to_json()) + "\n" for entry in entries))
