@@ -21,7 +21,7 @@ from tta_lite.guideline.rows import ROWS
 from tta_lite.models.backbones import Normalisation
 from tta_lite.report.run_folder import RunFolder
 from tta_lite.tasks.pose import PoseTask
-from tta_lite.training.fit import FitSettings
+from tta_lite.training.fit import FitSettings, training_seconds
 from tta_lite.training.pruning import Pruning
 from tta_lite.types import Candidate, InputError, Latency, LedgerEntry, Report, Verdict
 
@@ -207,6 +207,9 @@ def test_a_lost_file_is_made_again_and_everything_comes_out_as_before(story):
     for name in ("none", "G1+G2"):
         before, after = story.first.entries[name].report, story.more.entries[name].report
         assert dataclasses.replace(after, **timed) == dataclasses.replace(before, **timed)
+    # The time that its training took before still counts.
+    spent = training_seconds(story.journal.step_dir(2, "G1+G2") / "training")
+    assert 0 < spent < story.more.entries["G1+G2"].seconds
 
 
 def test_g3_is_the_network_of_g1_g2_in_integers(story):
@@ -240,6 +243,15 @@ def test_a_damaged_network_is_named(tmp_path):
     with pytest.raises(InputError, match=rf"{path} cannot be read; remove {path.parent}, .*Received: "):
         case_study.run(with_rows("none"), make_task_for(), journal, write=lambda line: None)
     assert journal.read_ledger() == []
+
+
+def test_workers_that_do_not_agree_on_what_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(case_study, "mean_and_variance", lambda strategy, trained: (0.5, 0.25))
+    for call in (case_study.run, case_study.train_only):
+        with pytest.raises(
+            InputError, match=r"All workers must have trained the row none, or no worker; .*00-none lacks model.keras. "
+        ):
+            call(with_rows("none"), make_task_for(), RunFolder(tmp_path), write=lambda line: None)
 
 
 def test_a_row_whose_network_is_gone_is_named(story, tmp_path):

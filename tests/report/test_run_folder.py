@@ -195,7 +195,7 @@ def test_numpy_figures_and_nan_become_plain_json(tmp_path):
     assert back.details == {"offsets": [0, 1, 2]} and back.seconds == 1.5
 
 
-def test_a_killed_write_leaves_the_old_file_and_a_temporary_one_that_nobody_reads(tmp_path, ladder):
+def test_a_killed_write_leaves_the_old_file_and_a_temporary_one_that_the_next_run_removes(tmp_path, ladder):
     folder = RunFolder.open(tmp_path, RECIPE)
     folder.write_ledger(ladder[:1])
     before = (tmp_path / "ledger.jsonl").read_bytes()
@@ -205,8 +205,14 @@ def test_a_killed_write_leaves_the_old_file_and_a_temporary_one_that_nobody_read
     leftover = list(tmp_path.glob(f"{files.TEMPORARY_PREFIX}*"))
     assert len(leftover) == 1 and leftover[0].stat().st_size > len(before)
     assert (tmp_path / "ledger.jsonl").read_bytes() == before
+    others = [tmp_path / place / f"{files.TEMPORARY_PREFIX}x" for place in ("steps/00-none/training", "worker_1")]
+    for file in others:
+        file.parent.mkdir(parents=True)
+        file.touch()
     fresh = RunFolder.open(tmp_path, RECIPE)
     assert fresh.read_ledger() == [ladder[0]] and fresh.notices == []
+    # A worker, which may be writing at this moment, has a folder of its own.
+    assert list(tmp_path.rglob(f"{files.TEMPORARY_PREFIX}*")) == others[1:]
 
 
 def test_a_saver_that_fails_leaves_nothing(tmp_path):

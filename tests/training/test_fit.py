@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tta_lite.compat import keras
 from tta_lite.tasks.crop import Augmentation
-from tta_lite.training.fit import FitSettings, fit, learning_rate_schedule
+from tta_lite.training.fit import FitSettings, fit, learning_rate_schedule, training_seconds
 from tta_lite.types import INT8, Candidate, InputError
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +28,11 @@ def silent(line):
 def rows(folder):
     with (folder / "history.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def losses(folder):
+    """The history without its times."""
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows(folder)]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +90,7 @@ def test_the_same_seed_gives_the_same_weights(run, make_net, make_task, same, tm
         Candidate(make_net()), make_task(), dataclasses.replace(THREE, tensorboard=False), tmp_path, write=silent
     )
     assert same(run[3].model, again.model)
-    assert (tmp_path / "history.csv").read_text() == (run[0] / "history.csv").read_text()
+    assert losses(tmp_path) == losses(run[0])
     assert not (tmp_path / "logs").exists()
 
 
@@ -102,12 +107,49 @@ def test_a_killed_training_goes_on_to_the_same_weights(run, make_net, make_task,
     lines = []
     resumed = fit(Candidate(make_net()), make_task(), THREE, tmp_path, write=lines.append)
     assert same(run[3].model, resumed.model)
-    assert (tmp_path / "history.csv").read_text() == (run[0] / "history.csv").read_text()
+    assert losses(tmp_path) == losses(run[0])
     assert "epoch 2/3" in lines[0]
+    # All epochs count, each once.
+    seconds = [float(row["seconds"]) for row in rows(tmp_path)]
+    assert min(seconds) > 0 and training_seconds(tmp_path) == pytest.approx(sum(seconds))
     # And a finished one is not trained again.
     finished = fit(Candidate(make_net()), make_task(), THREE, tmp_path, write=lambda line: pytest.fail(line))
     assert same(run[3].model, finished.model)
     assert len(rows(tmp_path)) == 3
+
+
+def test_an_epoch_that_was_logged_and_not_kept_is_logged_once(run, make_net, make_task, tmp_path):
+    settings = dataclasses.replace(THREE, epochs=2, drops=(), tensorboard=False)
+    fit(Candidate(make_net()), make_task(), settings, tmp_path, write=silent)
+    # As a kill between the two writes would leave it.
+    (tmp_path / "history.csv").write_text("epoch,seconds,loss,val_loss\n0,1.5,3,4\n1,2.5,3,4\n2,9.5,3,4\n")
+    settings = dataclasses.replace(settings, epochs=3)
+    fit(Candidate(make_net()), make_task(), settings, tmp_path, write=silent)
+    history = rows(tmp_path)
+    assert [row["epoch"] for row in history] == ["0", "1", "2"]
+    assert history[:2] == [
+        dict(zip(history[0], row, strict=True)) for row in (("0", "1.5", "3", "4"), ("1", "2.5", "3", "4"))
+    ]
+    assert float(history[2]["loss"]) != 3
+    assert training_seconds(tmp_path) == pytest.approx(4 + float(history[2]["seconds"]))
+
+
+def test_no_training_has_taken_no_time(tmp_path):
+    assert training_seconds(tmp_path) == 0
+
+
+@pytest.mark.parametrize("change", ["network", "precision", "damaged"])
+def test_the_checkpoint_of_another_training(make_net, make_task, tmp_path, change):
+    settings = FitSettings(epochs=1, tensorboard=False)
+    fit(Candidate(make_net()), make_task(), settings, tmp_path, write=silent)
+    net = make_net(norm=change != "network")
+    if change == "precision":
+        settings = dataclasses.replace(settings, precision="mixed_float16")
+    if change == "damaged":
+        (data,) = (tmp_path / "checkpoints").glob("*.data-*")
+        data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"checkpoints.ckpt-1 is no checkpoint of this training.* Received: \w+: \S"):
+        fit(Candidate(net), make_task(), settings, tmp_path, write=silent)
 
 
 def test_a_small_network_learns_eight_people_by_heart(make_net, make_task, tmp_path):
@@ -122,8 +164,8 @@ def test_a_small_network_learns_eight_people_by_heart(make_net, make_task, tmp_p
     watcher = keras.callbacks.LambdaCallback(on_batch_end=look)
     settings = FitSettings(epochs=10, learning_rate=0.01, drops=(0.7, 0.9), tensorboard=False)
     fit(Candidate(make_net()), task, settings, tmp_path, callbacks=[watcher], write=silent)
-    losses = [float(row["loss"]) for row in rows(tmp_path)]
-    assert losses[-1] < 0.4 * losses[0]
+    loss = [float(row["loss"]) for row in rows(tmp_path)]
+    assert loss[-1] < 0.4 * loss[0]
     assert kinds == {"Adam"} and len(rates) == 10 * 4
     assert rates == pytest.approx([0.01] * 28 + [1e-3] * 8 + [1e-4] * 4)
 

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tta_lite.training.fit import FitSettings, fit
-from tta_lite.training.strategy import get_strategy, is_chief
+from tta_lite.training.strategy import get_strategy, is_chief, mean_and_variance
 from tta_lite.types import Candidate, InputError
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +109,15 @@ def test_workers_with_checkpoints_of_different_epochs_do_not_wait_for_ever(clust
             f"The checkpoints of all workers must be of one epoch; that of {folder} is of epoch {epoch}. "
             "Received: a mean of 1.50 over the workers"
         )
+
+
+def test_workers_learn_of_each_other_whether_they_agree(cluster):
+    for folder in cluster:
+        assert np.load(folder / "agreement.npy").tolist() == [2, 1]
+
+
+def test_a_process_that_is_alone_agrees_with_itself():
+    assert mean_and_variance(get_strategy("none"), 3) == (3, 0)
 
 
 def test_one_strategy_a_process():

@@ -26,7 +26,7 @@ def killed(folder):
 
 def cluster(folder):
     """One worker's part of a training of three epochs; its losses and weights go to ``<folder>/result.npz``."""
-    from tta_lite.training.strategy import get_strategy
+    from tta_lite.training.strategy import get_strategy, mean_and_variance
 
     # Before anything else runs in TensorFlow.
     get_strategy("multi_worker")
@@ -43,6 +43,10 @@ def cluster(folder):
     trained = fit(Candidate(net), task, settings, folder, callbacks=[history]).model
     weights = {f"weight_{i}": weight for i, weight in enumerate(trained.get_weights())}
     np.savez(folder / "result.npz", loss=history.history["loss"], val_loss=history.history["val_loss"], **weights)
+
+    np.save(
+        folder / "agreement.npy", mean_and_variance(get_strategy("multi_worker"), 3 if folder.name == "worker_1" else 1)
+    )
 
     # A worker that has lost its checkpoint must not wait for the others, nor they for it.
     if folder.name == "worker_1":

@@ -27,12 +27,14 @@ from tta_lite.models.backbones import Normalisation, get_backbone
 from tta_lite.models.pose import pose_resnet
 from tta_lite.tasks.pckh import pckh
 from tta_lite.tasks.pose import PoseTask
-from tta_lite.training.fit import FitSettings, fit
+from tta_lite.training.fit import FitSettings, fit, training_seconds
 from tta_lite.training.precision import training_policy
 from tta_lite.training.pruning import Pruning, sparsity
+from tta_lite.training.strategy import get_strategy, mean_and_variance
 from tta_lite.types import Candidate, InputError, LedgerEntry, Report, Verdict
 
 MODEL, FILE, REPORT, JOINTS = "model.keras", "model.tflite", "report.json", "joints.npy"
+TRAINING = "training"
 PARITY_IMAGES = 8
 
 TaskFor = Callable[[Normalisation], PoseTask]
@@ -119,6 +121,7 @@ def train_only(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: 
     rows = choose_rows(study.rows)
     folders = _folders(rows, journal)
     for row in rows:
+        _check_workers_agree(study, row, folders)
         _network(study, row, task_for(normalisation_of(study, row)), folders, row.name, write)
 
 
@@ -146,6 +149,7 @@ def run(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: Write =
     folders = _folders(rows, journal)
     for place, row in enumerate(rows, start=1):
         title = f"[{place}/{len(rows)}] {row.name}"
+        _check_workers_agree(study, row, folders)
         if row.name in entries and all((folders[row.name] / name).is_file() for name in (FILE, JOINTS)):
             write(f"{title}: finished before")
             continue
@@ -219,10 +223,11 @@ def _keep(journal: Journal, entries: Mapping[str, LedgerEntry], folders: Mapping
 def _step(
     study: CaseStudy, row: Row, task_for: TaskFor, folders: dict[str, Path], title: str, write: Write
 ) -> LedgerEntry:
-    began = time.monotonic()
     folder = folders[row.name]
     task = task_for(normalisation_of(study, row))
     model, notes = _network(study, row, task, folders, title, write)
+    # A training that was killed and went on counts as a whole.
+    began = time.monotonic() - training_seconds(folder / TRAINING)
     write(f"{title}: exporting {row.export.preset}")
     calibration: Sequence[np.ndarray] = ()
     if PRESET_SETTINGS[row.export.preset].integer_only:
@@ -283,14 +288,29 @@ def _network(
     else:
         settings = dataclasses.replace(study.fit, precision=policy, pruning=study.pruning if row.pruned else None)
         start = Candidate(build(study, row, task), row.export, (row.name,))
-        model = fit(start, task, settings, folder / "training", label=title, write=write).model
+        model = fit(start, task, settings, folder / TRAINING, label=title, write=write).model
         with atomic_path(folder / MODEL) as temporary:
             model.save(temporary)
         # The trained network is kept; the optimizer's state, three times its size, is of no more use.
-        shutil.rmtree(folder / "training" / "checkpoints", ignore_errors=True)
+        shutil.rmtree(folder / TRAINING / "checkpoints", ignore_errors=True)
     if row.pruned:
         notes.append(f"{sparsity(model):.1%} of the weights of convolutions are zero.")
     return model, notes
+
+
+def _check_workers_agree(study: CaseStudy, row: Row, folders: Mapping[str, Path]) -> None:
+    """A worker of a cluster that trains a row alone would wait for the others for ever."""
+    if row.network_of is not None:
+        return
+    folder = folders[row.name]
+    trained = (folder / MODEL).exists()
+    mean, variance = mean_and_variance(get_strategy(study.fit.strategy), trained)
+    if variance > 1e-6:
+        raise InputError(
+            f"All workers must have trained the row {row.name}, or no worker; {folder} "
+            f"{'holds' if trained else 'lacks'} {MODEL}. Expected: that folder removed on every worker. "
+            f"Received: {MODEL} on {mean:.0%} of them"
+        )
 
 
 def _load(path: Path) -> keras.Model:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tta_lite.files import atomic_write, to_json_text
+from tta_lite.files import TEMPORARY_PREFIX, atomic_write, to_json_text
 from tta_lite.types import InputError, LedgerEntry
 
 RECIPE = "recipe.json"
@@ -46,6 +46,7 @@ class RunFolder:
             folder.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"The run folder cannot be created: {error.strerror}. Received: {folder.path}") from error
+        folder._remove_temporaries()
         file = folder.path / RECIPE
         # What is compared and kept is what a later run will read back.
         received = json.loads(to_json_text(recipe))
@@ -120,6 +121,12 @@ class RunFolder:
     def write_ledger(self, entries: Iterable[LedgerEntry]) -> None:
         """Replaces ``ledger.jsonl`` as a whole."""
         self.write_text(LEDGER, "".join(to_json_text(entry.to_json()) + "\n" for entry in entries))
+
+    def _remove_temporaries(self) -> None:
+        """What killed runs left half written. A worker's folder inside this one is that worker's own."""
+        for place in ("", "steps/**/", "plots/", "artifact/"):
+            for file in self.path.glob(f"{place}{TEMPORARY_PREFIX}*"):
+                file.unlink(missing_ok=True)
 
     def _notice(self, text: str) -> None:
         if text not in self.notices:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tta_lite.compat import keras
+from tta_lite.files import atomic_write
 
 
 def format_seconds(seconds: float) -> str:
@@ -100,6 +104,39 @@ class StopOnNaN(keras.callbacks.Callback):
         if self.at is None and not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
             self.at = (epoch, self.params["steps"] - 1)
             self.model.stop_training = True
+
+
+class History(keras.callbacks.Callback):
+    """A CSV file with one row an epoch: its number from 0, its seconds, and what Keras logs.
+
+    It comes before `EpochCheckpoint`: a run that is killed between the two repeats the epoch, and its row is replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self._began = path, 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Starts the clock."""
+        self._began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Writes the file anew, without what it held of this epoch or later ones."""
+        row = {"epoch": epoch, "seconds": round(time.monotonic() - self._began, 3), **(logs or {})}
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(row), extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(old for old in read_history(self.path) if int(old["epoch"]) < epoch)
+        writer.writerow(row)
+        atomic_write(self.path, text.getvalue())
+
+
+def read_history(path: Path) -> list[dict[str, str]]:
+    """-> the rows of a `History`; none if it is not there."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 class EpochCheckpoint(keras.callbacks.Callback):

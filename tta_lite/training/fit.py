@@ -11,9 +11,11 @@ import tensorflow as tf
 from tta_lite.compat import keras
 from tta_lite.training import precision as precisions
 from tta_lite.training import pruning as prunings
-from tta_lite.training.callbacks import EpochCheckpoint, Progress, StopOnNaN
-from tta_lite.training.strategy import get_strategy, is_chief
+from tta_lite.training.callbacks import EpochCheckpoint, History, Progress, StopOnNaN, read_history
+from tta_lite.training.strategy import get_strategy, is_chief, mean_and_variance
 from tta_lite.types import Candidate, InputError, Task, input_error_in
+
+HISTORY = "history.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +93,8 @@ def fit(
       the candidate with the trained model: float32, without wrappers.
 
     Raises:
-      InputError: an example could not be read, or the loss or the weights are no longer numbers.
+      InputError: an example could not be read, the loss or the weights are no longer numbers, or `workdir` holds
+        another training.
     """
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -111,15 +114,18 @@ def fit(
     checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, epoch=epoch)
     manager = tf.train.CheckpointManager(checkpoint, str(workdir / "checkpoints"), max_to_keep=1)
     if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-    start = _common_start(strategy, int(epoch.numpy()), workdir)
+        _restore(checkpoint, manager.latest_checkpoint)
+    start = int(epoch.numpy())
+    _check_common_start(strategy, start, workdir)
     nan = StopOnNaN()
-    watchers: list[keras.callbacks.Callback] = [nan, EpochCheckpoint(manager, epoch, nan), *callbacks]
+    watchers: list[keras.callbacks.Callback] = [nan]
+    if is_chief(strategy):
+        watchers.append(History(workdir / HISTORY))
+    watchers += [EpochCheckpoint(manager, epoch, nan), *callbacks]
     if settings.pruning is not None:
         watchers += settings.pruning.callbacks()
     if is_chief(strategy):
         watchers.append(Progress(label, write=write))
-        watchers.append(keras.callbacks.CSVLogger(str(workdir / "history.csv"), append=start > 0))
         if settings.tensorboard:
             watchers.append(keras.callbacks.TensorBoard(str(workdir / "logs"), write_graph=False, profile_batch=0))
     if start < settings.epochs:
@@ -150,16 +156,26 @@ def fit(
     return dataclasses.replace(candidate, model=trained)
 
 
-def _common_start(strategy: tf.distribute.Strategy, start: int, workdir: Path) -> int:
-    """-> the epoch at which all workers begin; with different ones they would wait for each other for ever."""
-    if strategy.num_replicas_in_sync == 1:
-        return start
-    # With the mean alone, a worker in the middle of others would not see that they differ.
-    own = strategy.run(lambda: tf.constant([start, start**2], tf.float64))
-    mean, mean_of_squares = strategy.reduce(tf.distribute.ReduceOp.MEAN, own, axis=None).numpy()
-    if mean_of_squares - mean**2 > 1e-6:
+def training_seconds(workdir: str | Path) -> float:
+    """-> what the epochs of a training have taken so far, those before a kill included; 0 before the first."""
+    return sum(float(row["seconds"] or 0) for row in read_history(Path(workdir) / HISTORY) if "seconds" in row)
+
+
+def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
+    try:
+        checkpoint.restore(path).assert_existing_objects_matched()
+    except Exception as error:  # TensorFlow raises half a dozen kinds on another or a damaged checkpoint.
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"{path} is no checkpoint of this training. Expected: the same network, precision and pruning, or another "
+            f"folder. Received: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _check_common_start(strategy: tf.distribute.Strategy, start: int, workdir: Path) -> None:
+    mean, variance = mean_and_variance(strategy, start)
+    if variance > 1e-6:
         raise InputError(
             f"The checkpoints of all workers must be of one epoch; that of {workdir} is of epoch {start}. "
             f"Received: a mean of {mean:.2f} over the workers"
         )
-    return start

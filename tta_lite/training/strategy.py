@@ -70,3 +70,15 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
         return True
     chief = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
     return (resolver.task_type, resolver.task_id) == (chief, 0)
+
+
+def mean_and_variance(strategy: tf.distribute.Strategy, number: int) -> tuple[float, float]:
+    """-> of the numbers that all workers give, here each at the same time; (number, 0) for a process that is alone.
+
+    Workers that disagree (one has something to train, another has not) would wait for each other for ever.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return number, 0.0
+    own = strategy.run(lambda: tf.constant([number, number**2], tf.float64))
+    mean, mean_of_squares = strategy.reduce(tf.distribute.ReduceOp.MEAN, own, axis=None).numpy()
+    return mean, mean_of_squares - mean**2
