@@ -4,7 +4,7 @@
 
 Seconds a training step of MobileNetV2 with 64-channel PConvs, in float32, in 16 bits with float32 sums (what `fit`
 trains where no GPU is present), and in 16 bits with TensorFlow's own kernels. The networks take turns, after a warm-up,
-on a batch that is there already. Some two minutes on two idle cores without AVX-512.
+on a batch that is there already. Some two minutes on two cores without AVX-512.
 """
 
 from __future__ import annotations
