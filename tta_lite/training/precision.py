@@ -22,12 +22,12 @@ POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 def training_policy() -> tuple[str, str]:
     """The 16-bit policy for this machine, and why.
 
-    On a CPU no 16-bit format trains faster than float32, and some kernels for float16 are tens of times slower. There
+    On the CPUs measured no 16-bit format trained faster than float32, and some kernels were tens of times slower. There
     it is bfloat16, which has the range of float32 and needs no loss scaling.
     """
     if tf.config.list_physical_devices("GPU"):
         return "mixed_float16", "a GPU is present: float16 with loss scaling"
-    return "mixed_bfloat16", "no GPU is present: bfloat16 for float16, which no CPU trains faster than float32"
+    return "mixed_bfloat16", "no GPU is present: bfloat16 instead of float16, for it needs no loss scaling"
 
 
 def with_policy(model: keras.Model, policy: str) -> keras.Model:
