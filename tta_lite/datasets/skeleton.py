@@ -120,7 +120,7 @@ def _view(numbers: _Numbers) -> np.ndarray:
     # Front 45 %, back 30 %, sides 25 %.
     side = numbers.flat(60, 120) * np.where(numbers.chance(0.5), 1, -1)
     facing = np.where(kind < 0.75, numbers.peaked(-60, 60) + np.where(kind < 0.45, 0, 180), side)
-    return _rotation("z", numbers.flat(-60, 60)) @ _rotation("x", numbers.peaked(-15, 20)) @ _rotation("y", facing)
+    return _rotation("z", numbers.flat(-30, 30)) @ _rotation("x", numbers.peaked(-15, 20)) @ _rotation("y", facing)
 
 
 def make_bodies(uniform: np.ndarray) -> Bodies:

@@ -87,7 +87,7 @@ def _place(uniform: np.ndarray, size: int) -> tuple[Bodies, Bodies]:
     people, others = make_bodies(uniform[:, :BODY_NUMBERS]), make_bodies(uniform[:, BODY_NUMBERS : 2 * BODY_NUMBERS])
     number = uniform[:, 2 * BODY_NUMBERS :].T
     low, high = people.bounds()
-    extent = size * (0.5 + 0.42 * number[0])
+    extent = size * (0.55 + 0.37 * number[0])
     scale = extent / (high - low).max(1)
     # One in six may be cut by the picture's edge.
     inside = np.where(number[1] < 1 / 6, 0.72, 1.02)
@@ -107,10 +107,10 @@ def _render(people: Bodies, bystanders: Bodies, index: int, dice: Dice, size: in
     light = (dice(-1, 1), dice(-1, 0.2))
     picture = _background(dice, size).resize((size * _OVERSAMPLING,) * 2, Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture)
-    if dice.chance(0.25):
+    if dice.chance(0.2):
         draw_person(draw, bystanders, index, random_look(dice, light), _OVERSAMPLING)
     draw_person(draw, people, index, random_look(dice, light), _OVERSAMPLING)
-    if dice.chance(0.4):
+    if dice.chance(0.3):
         _occlude(draw, people, index, dice)
     return np.array(_develop(_shrink(picture, dice, size), dice))
 
