@@ -67,6 +67,13 @@ def test_what_a_training_leaves_behind(run):
     assert ends[-1].endswith(" 0 s left")
 
 
+def test_a_saved_network_holds_its_weights_and_no_optimizer(run, tmp_path):
+    _, net, _, after, _ = run
+    after.model.save(tmp_path / "after.keras")
+    net.save(tmp_path / "net.keras")
+    assert (tmp_path / "after.keras").stat().st_size == pytest.approx((tmp_path / "net.keras").stat().st_size, rel=0.02)
+
+
 def test_the_logged_losses_are_those_of_the_history(run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

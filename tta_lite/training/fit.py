@@ -90,7 +90,7 @@ def fit(
       write: where progress lines go; standard error if None.
 
     Returns:
-      the candidate with the trained model: float32, without wrappers.
+      the candidate with the trained model: float32, without wrappers, not compiled.
 
     Raises:
       InputError: an example could not be read, the loss or the weights are no longer numbers, or `workdir` holds
@@ -150,9 +150,9 @@ def fit(
                 f"{nan.at[0] + 1}, step {nan.at[1] + 1}; a smaller learning rate than {settings.learning_rate} may help"
             )
     trained = prunings.strip(model) if settings.pruning is not None else model
-    if settings.precision != "float32" or settings.strategy != "none":
-        # Out of the strategy's scope the weights are plain variables again, and the float32 master copy is exported.
-        trained = precisions.with_policy(trained, "float32")
+    # A plain copy: out of the strategy's scope, the float32 master weights, and without the optimizer, whose state
+    # would make a saved file three times as large.
+    trained = precisions.with_policy(trained, "float32")
     return dataclasses.replace(candidate, model=trained)
 
 
