@@ -191,10 +191,16 @@ def _notes() -> list[str]:
             "The people are synthetic: the scores compare the rows with each other and nothing else. Whoever always "
             "answers with the mean pose scores about 14 here, and a training of some minutes comes hardly further."
         )
+    if _LIGHT_WEIGHTS.value:
+        notes.append(
+            "The unmodified network starts from random weights, the light ones (but for the rows from scratch) from "
+            f"{Path(_LIGHT_WEIGHTS.value).name}: what they differ by in accuracy is not what G1 and G2 cost."
+        )
     if _EPOCHS.value < 100:
         notes.append(
-            f"Every row was trained for {_EPOCHS.value} epochs; the reference trains for 140. A network that starts "
-            "from random weights is far from its best after so few, a pretrained one less so."
+            f"Every row was trained for {_EPOCHS.value} epoch{'s' if _EPOCHS.value > 1 else ''}; the reference trains "
+            "for 140. A network that starts from random weights is far from its best after so few, a pretrained one "
+            "less so."
         )
     if _DATASET.value in ("lsp", "lspet"):
         notes.append(

@@ -85,8 +85,14 @@ def tasks(words):
         "flip_test": task.flip_test, "first": task.train.joints[0].tolist(), "first_test": task.test.joints[0].tolist(),
     }
 
+def notes(words):
+    with flagsaver.flagsaver():
+        flags.FLAGS(["case_study", *words])
+        return case_study._notes()
+
+kinds = {"tasks": tasks, "notes": notes, "run": run}
 commands = json.load(open(sys.argv[1]))
-results = {name: (tasks if kind == "tasks" else run)(words) for name, (kind, words) in commands.items()}
+results = {name: kinds[kind](words) for name, (kind, words) in commands.items()}
 json.dump(results, open(sys.argv[2], "w"))
 """
 
@@ -153,6 +159,8 @@ def driven(place):
             ["--dataset=lspet", f"--data_dir={lspet(place)}", "--batch_size=1", "--upright", "--on_bad_example=skip"],
         ),
         "whole": ("run", [*TINY, f"--out={place / 'whole'}"]),
+        "notes": ("notes", []),
+        "notes of photos": ("notes", ["--dataset=lspet", "--epochs=100", "--light_weights=folder/light.npz"]),
     }  # fmt: skip
     (place / "commands.json").write_text(json.dumps(commands))
     (place / "driver.py").write_text(DRIVER)
@@ -197,6 +205,15 @@ def test_a_killed_run_ends_like_one_that_was_not(resumed, driven, place):
         assert not (folder / "training" / "checkpoints").exists()
     # A head and a line an epoch.
     assert len((whole / "training" / "history.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_the_page_says_what_its_figures_cannot(driven):
+    drawn, photos = driven["notes"], driven["notes of photos"]
+    assert [text.split()[0:3] for text in drawn] == [["The", "people", "are"], ["Every", "row", "was"]]
+    assert "scores about 14 here" in drawn[0] and "trained for 1 epoch;" in drawn[1]
+    # Who starts from where decides what the rows may be compared for.
+    assert "start" in photos[0] and "from light.npz" in photos[0]
+    assert "neck to head top" in photos[1] and len(photos) == 2
 
 
 def test_the_table_is_printed_and_the_report_named(resumed, place):
