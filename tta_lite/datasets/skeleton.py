@@ -97,20 +97,20 @@ def _along(frame: np.ndarray, direction: tuple[float, float, float], length: np.
 
 def _leg(numbers: _Numbers, side: int, sits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """-> the frames of thigh and shin."""
-    forward = np.where(sits, numbers.flat(50, 100), numbers.peaked(-40, 65))
-    outward = numbers.mostly_low(-4, 50)
-    knee = np.where(sits, numbers.flat(15, 110), numbers.mostly_low(0, 100))
+    forward = np.where(sits, numbers.flat(50, 100), numbers.peaked(-30, 55))
+    outward = numbers.mostly_low(-2, 45)
+    knee = np.where(sits, numbers.flat(15, 100), numbers.mostly_low(0, 75))
     thigh = _rotation("z", side * outward) @ _rotation("x", -forward) @ _rotation("y", side * numbers.flat(-5, 35))
     return thigh, thigh @ _rotation("x", knee)
 
 
 def _arm(numbers: _Numbers, side: int) -> tuple[np.ndarray, np.ndarray]:
     """-> the frames of upper arm and forearm, in the chest's."""
-    raised = numbers.chance(0.25)
-    forward = np.where(raised, numbers.flat(80, 170), numbers.peaked(-50, 80))
-    outward = numbers.mostly_low(2, 110)
-    elbow = 140 * numbers.flat(0, 1) ** 1.5
-    upper = _rotation("z", side * outward) @ _rotation("x", -forward) @ _rotation("y", -side * numbers.flat(-40, 80))
+    raised = numbers.chance(0.2)
+    forward = np.where(raised, numbers.flat(80, 170), numbers.peaked(-35, 60))
+    outward = numbers.mostly_low(5, 90)
+    elbow = 115 * numbers.flat(0, 1) ** 1.5
+    upper = _rotation("z", side * outward) @ _rotation("x", -forward) @ _rotation("y", -side * numbers.flat(-30, 60))
     return upper, upper @ _rotation("x", -elbow)
 
 
@@ -156,7 +156,7 @@ def make_bodies(uniform: np.ndarray) -> Bodies:
     shoulder_half, hip_half = width * peaked(0.1, 0.12), width * peaked(0.06, 0.075)
     upper_arm, forearm = limbs * peaked(0.145, 0.175), limbs * peaked(0.125, 0.155)
     thigh_length, shin_length = limbs * peaked(0.215, 0.255), limbs * peaked(0.205, 0.245)
-    sits = numbers.chance(0.2)
+    sits = numbers.chance(0.15)
     order = ((-1, (12, 11, 10, R_HAND), (2, 1, 0, R_TOES)), (1, (13, 14, 15, L_HAND), (3, 4, 5, L_TOES)))
     for side, arm, leg in order:
         upper, lower = _arm(numbers, side)
