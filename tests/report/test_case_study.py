@@ -58,9 +58,9 @@ def finished(tmp_path_factory, ladder):
     def task_for(normalisation):
         return PoseTask(train, test, normalisation, input_size=32, batch_size=8)
 
-    def write(max_drop):
+    def write(max_drop, study=STUDY):
         return report.write_report(
-            folder, entries, STUDY, task_for, max_drop=max_drop, strips=3, command=COMMAND, notes=["Only drawn people."]
+            folder, entries, study, task_for, max_drop=max_drop, strips=3, command=COMMAND, notes=["Only drawn people."]
         )
 
     page = write(max_drop=2.0)
@@ -146,6 +146,14 @@ def test_the_artifact_is_the_fastest_row_near_the_best(finished):
     # MobileNet takes -1..1.
     assert manifest["normalisation"]["mean"] == manifest["normalisation"]["std"] == [127.5] * 3
     assert len(list((artifact / "golden").glob("input_*.bin"))) == report.GOLDEN
+
+
+def test_the_headline_warns_of_pretrained_weights_on_one_side_only(finished):
+    warning = "started from pretrained weights"
+    assert warning not in finished.page.read_text()
+    page = finished.write(2.0, dataclasses.replace(STUDY, light_weights="light.npz")).read_text()
+    # Before the table, beside the headline.
+    assert 0 < page.find(warning) < page.find("The ladder")
 
 
 def test_another_limit_replaces_the_artifact(finished):

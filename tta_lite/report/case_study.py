@@ -68,9 +68,20 @@ def write_report(
             "dataset": dataset,
             "command": command,
             "chosen": chosen.name if chosen else "",
+            "caution": _caution(study, entries[0], chosen),
             "facts": {"training people": f"{len(task.train)} ({task.train.name})", **_rules(study)},
         },
     )
+
+
+def _caution(study: case_study.CaseStudy, first: LedgerEntry, chosen: LedgerEntry | None) -> str:
+    """A network that starts from pretrained weights is ahead of one that does not, whatever its structure."""
+    if chosen is None or study.light_weights is None:
+        return ""
+    starts = [ROWS[entry.name].light and ROWS[entry.name].pretrained for entry in (first, chosen)]
+    if starts[0] == starts[1]:
+        return ""
+    return "Only one of the two started from pretrained weights: the difference in accuracy is not what the steps cost."
 
 
 def _rules(study: case_study.CaseStudy) -> dict[str, str]:

@@ -57,6 +57,7 @@ def render_page(
       strips: row -> PNG of `skeletons.skeleton_strip`, over the same people in every row.
       context: all optional. ``summary``: one or two sentences on what was done; ``dataset``: what was scored on;
         ``command``: what to type to run it again; ``chosen``: the row that the headline speaks of;
+        ``caution``: what the headline must not be read as;
         ``recipe``: the record of ``recipe.json``; ``facts``: more lines (name -> text) on how it was measured.
     """
     given = dict(context or {})
@@ -69,6 +70,7 @@ def render_page(
         title=title,
         summary=str(given.get("summary") or ""),
         answer=answer,
+        caution=" ".join(text for text in (answer.caution, str(given.get("caution") or "")) if text),
         base=entries[0].name if entries else "",
         groups=_groups(entries),
         columns=cols.columns(entries),
