@@ -1,0 +1,1 @@
+"""What is the structure after a step? Functions from model to model that leave their input alone."""
