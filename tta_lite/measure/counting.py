@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
-
-import tensorflow as tf
+from collections.abc import Sequence
 
 from tta_lite.compat import keras
 from tta_lite.measure import op_counts
+from tta_lite.transforms.graph import Call, Shape, trace
 from tta_lite.types import InputError
 
 DEFINITION = """\
@@ -109,28 +108,16 @@ class Counts:
         return "\n".join([DEFINITION, "", *lines, "", *notes])
 
 
-@dataclasses.dataclass(frozen=True)
-class _Step:
-    """One call of a layer. Tensors are numbers: the place of their shape in a list."""
-
-    name: str
-    layer: keras.layers.Layer
-    reads: tuple[int, ...]
-    writes: tuple[int, ...]
-
-
 def count(model: keras.Model) -> Counts:
     """Count a functional or sequential model whose input size is fixed (the batch may be open).
 
     Raises:
       InputError: the model is not a graph of layers, a size is open, or a layer's MACs are not known.
     """
-    _check_graph(model)
-    shapes: list[tuple[int, ...]] = []
-    known = {id(tensor): _add(shapes, tensor, model.name) for tensor in model.inputs}
-    inputs = tuple(known.values())
-    steps = list(_walk(model, known, shapes, ""))
-    outputs = {known[id(tensor)] for tensor in model.outputs}
+    graph = trace(model)
+    steps, inputs, outputs = graph.calls, graph.inputs, set(graph.outputs)
+    where = {number: step.name for step in steps for number in step.writes}
+    shapes = [_fixed(shape, where.get(number, model.name)) for number, shape in enumerate(graph.shapes)]
 
     sizes = [FLOAT_BYTES * math.prod(shape) for shape in shapes]
     layers: list[LayerCount] = []
@@ -172,50 +159,17 @@ def count(model: keras.Model) -> Counts:
     )
 
 
-def _check_graph(model: keras.Model) -> None:
-    if not isinstance(model, keras.Model) or not getattr(model, "_is_graph_network", False):
-        raise InputError(
-            "Only a functional model, or a sequential one that was built with its input shape, can be counted. "
-            f"Received: {model!r}"
-        )
-
-
-def _add(shapes: list[tuple[int, ...]], tensor: tf.Tensor, where: str) -> int:
-    """Note a tensor's shape, its batch set to 1 -> its number."""
-    shape = tuple(tensor.shape)
-    if any(size is None for size in shape[1:]):
+def _fixed(shape: Shape, where: str) -> tuple[int, ...]:
+    """-> a shape with its batch set to 1."""
+    sizes = tuple(size for size in shape[1:] if size is not None)
+    if len(sizes) < len(shape) - 1:
         raise InputError(
             f"Counting needs a fixed size: build the model with its input shape. Received: {shape} in {where}"
         )
-    shapes.append((1, *shape[1:]))
-    return len(shapes) - 1
+    return (1, *sizes)
 
 
-def _walk(model: keras.Model, known: dict[int, int], shapes: list[tuple[int, ...]], prefix: str) -> Iterator[_Step]:
-    """Yield the calls of `model` in the order in which Keras runs them, those of nested models in their place.
-
-    `known` maps a Keras tensor's id to its number; the tensors that are met are added to it and to `shapes`.
-    """
-    # Keras itself runs the graph by this table; it has no public one.
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            if node.is_input:
-                continue
-            layer, name = node.layer, prefix + node.layer.name
-            reads = tuple(known[id(tensor)] for tensor in node.keras_inputs)
-            written = tf.nest.flatten(node.outputs)
-            if isinstance(layer, keras.Model):
-                _check_graph(layer)
-                inner = {id(tensor): number for tensor, number in zip(layer.inputs, reads, strict=True)}
-                yield from _walk(layer, inner, shapes, f"{name}/")
-                numbers = tuple(inner[id(tensor)] for tensor in layer.outputs)
-            else:
-                numbers = tuple(_add(shapes, tensor, name) for tensor in written)
-                yield _Step(name, layer, reads, numbers)
-            known.update({id(tensor): number for tensor, number in zip(written, numbers, strict=True)})
-
-
-def _peak_bytes(steps: Sequence[_Step], sizes: Sequence[int], inputs: Sequence[int], outputs: set[int]) -> int:
+def _peak_bytes(steps: Sequence[Call], sizes: Sequence[int], inputs: Sequence[int], outputs: set[int]) -> int:
     """-> the largest sum of tensors that are needed at one time. The inputs are there from the start."""
     last_read = {number: place for place, step in enumerate(steps) for number in step.reads}
     last_read.update(dict.fromkeys(outputs, len(steps)))
@@ -230,6 +184,6 @@ def _peak_bytes(steps: Sequence[_Step], sizes: Sequence[int], inputs: Sequence[i
     return peak
 
 
-def _in_place(step: _Step, sizes: Sequence[int]) -> bool:
+def _in_place(step: Call, sizes: Sequence[int]) -> bool:
     elementwise = type(step.layer) in op_counts.ELEMENTWISE
     return elementwise and len(step.reads) == 1 and sizes[step.reads[0]] == sizes[step.writes[0]]
