@@ -1,16 +1,15 @@
 """How many multiply-accumulates (MACs) does one call of a Keras layer take? A table: layer class -> function.
 
-Each function takes the layer, the shape of its input and the shape of its output (with a batch of 1) and gives MACs.
+Each function takes the layer, the shape of its first input and that of its output (with a batch of 1) and gives MACs.
 What is counted is defined in `counting.DEFINITION`. A new op is one entry.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tta_lite.compat import keras
-from tta_lite.types import InputError
 
 Shape = tuple[int, ...]
 MacFunction = Callable[[keras.layers.Layer, Shape, Shape], int]
@@ -129,35 +128,59 @@ FREE: frozenset[type[keras.layers.Layer]] = ELEMENTWISE | {
     L.ZeroPadding2D,
 }
 
-# They multiply and accumulate without weights of their own, so that they would pass for free.
-REFUSED: frozenset[type[keras.layers.Layer]] = frozenset({L.AdditiveAttention, L.Attention, L.Dot})
-REFUSED_FUNCTIONS = ("conv", "dot", "einsum", "matmul", "matrix")
+# Layers that keras.applications has for itself: a factor a channel, and branches that are dropped in training.
+FREE_IN_APPLICATIONS = ("CustomScaleLayer", "LayerScale", "StochasticDepth")
+
+# TensorFlow functions that may be called on Keras tensors, by the last part of their name: the same definition.
+FREE_FUNCTIONS = frozenset({
+    "__add__", "__getitem__", "__mul__", "__neg__", "__radd__", "__rmul__", "__rsub__", "__sub__",
+    "__truediv__", "abs", "add", "add_n", "argmax", "avg_pool2d", "batch_to_space", "bias_add", "cast",
+    "clip_by_value", "concat", "cos", "crop_to_bounding_box", "depth_to_space", "divide", "elu", "equal", "exp",
+    "expand_dims", "flatten", "gather", "gelu", "getitem", "greater", "hard_sigmoid", "identity",
+    "l2_normalize", "leaky_relu", "less", "log", "max_pool2d", "maximum", "minimum", "mirror_pad", "multiply",
+    "negative", "one_hot", "ones_like", "pad", "pow", "realdiv", "reduce_max", "reduce_mean", "reduce_min",
+    "reduce_sum", "relu", "relu6", "repeat", "reshape", "resize", "reverse", "roll", "rsqrt", "selu", "shape",
+    "sigmoid", "silu", "sin", "softmax", "softplus", "space_to_batch", "space_to_depth", "split", "sqrt",
+    "square", "squeeze", "stack", "stop_gradient", "subtract", "swish", "tanh", "tile", "transpose", "truediv",
+    "unstack", "where", "zeros_like",
+})  # fmt: skip
 
 
-def macs(layer: keras.layers.Layer, inputs: Shape, outputs: Shape) -> int | None:
-    """-> MACs of one call, or None for a layer without weights that the table does not know.
+def matmul(left: Shape, outputs: Shape) -> int:
+    """[..., M, K] or [..., K, M], and [..., M, N] -> values of the output x K."""
+    common = left[-1] if left[-2] == outputs[-2] else left[-2]
+    return math.prod(outputs) * common
 
-    Raises:
-      InputError: the layer has weights and is not in the table, or is known to multiply and accumulate.
+
+def macs(layer: keras.layers.Layer, inputs: Sequence[Shape], outputs: Shape) -> int | None:
+    """-> MACs of one call, or None if the table does not know the layer.
+
+    Args:
+      layer: what is called.
+      inputs: the shapes of all tensors it is called on.
+      outputs: the shape of its first output.
     """
     kind = type(layer)
     if kind in MACS:
-        return MACS[kind](layer, inputs, outputs)
-    if kind in FREE:
+        return MACS[kind](layer, inputs[0], outputs)
+    if kind in FREE or kind.__name__ == "SlicingOpLambda":
         return 0
+    if kind.__name__ in FREE_IN_APPLICATIONS and keras.applications.__name__.split(".")[0] in kind.__module__:
+        return 0
+    function = function_name(layer).rpartition(".")[2]
+    if function == "matmul":
+        return matmul(inputs[0], outputs)
+    return 0 if function in FREE_FUNCTIONS else None
+
+
+def op_name(layer: keras.layers.Layer) -> str:
+    """-> the class of a layer, or the name of the TensorFlow function that it stands for."""
     function = function_name(layer)
-    if layer.weights or kind in REFUSED or any(word in function.lower() for word in REFUSED_FUNCTIONS):
-        raise InputError(
-            f"The MACs of layer `{layer.name}` cannot be counted: its type must be one of "
-            f"{', '.join(sorted(known.__name__ for known in MACS))}, or a type without multiply-accumulates. Wrappers "
-            "for training (pruning, quantisation) are taken off first. "
-            f"Received: {kind.__name__}{f' of {function}' if function else ''}"
-        )
-    return None
+    return f"tf.{function}" if function else type(layer).__name__
 
 
 def function_name(layer: keras.layers.Layer) -> str:
     """-> the TensorFlow function that a ``tf.*`` call on a Keras tensor became, e.g. ``math.multiply``, or nothing."""
-    if type(layer).__name__ != "TFOpLambda":
+    if type(layer).__name__ not in ("TFOpLambda", "SlicingOpLambda"):
         return ""
     return str(layer.get_config()["function"])
