@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 
 from tta_lite.compat import keras
-from tta_lite.measure import op_counts
 from tta_lite.measure.counts import Counts, LayerCount, summed
+from tta_lite.transforms import op_counts
 from tta_lite.transforms.graph import Call, Shape, trace
 from tta_lite.types import InputError
 
