@@ -77,7 +77,7 @@ def _for_target(
     steps = {}
     for name, plan in plans.items():
         if plan.energies is None:
-            raise InputError(f"This method has no rank to choose. Received: `macs` for {name!r}")
+            raise InputError(f"This method has no rank to choose. Received: macs for {name!r}")
         steps[name] = _steps(plan, costs[name], round_to)
     for name in plans:
         heap += [(*step[:1], name, *step[1:]) for step in [next(steps[name], None)] if step is not None]
@@ -92,8 +92,8 @@ def _for_target(
             heapq.heappush(heap, (price, name, rank, saved))
     if total > target:
         raise InputError(
-            f"Argument `macs`: with rank {round_to} in all selected layers the network still has {total:,}; select more "
-            f"layers. Received: {target:,}"
+            f"Argument `macs`: the network still has {total:,} with rank {round_to} in all selected layers; select "
+            f"more layers. Received: {target:,}"
         )
     return ranks
 
