@@ -86,6 +86,44 @@ def rewrite(
     return _Rewriter(lambda _, path: edits.get(path), flatten).model(model, "", input_shapes or {}, name)
 
 
+def graft(
+    model: keras.Model, inputs: Sequence[Any], tensors: Sequence[tuple[Any, Any]], *, name: str | None = None
+) -> keras.Model:
+    """-> what a model does from some of its inner tensors on, with other tensors in their place.
+
+    Args:
+      model: functional, without nested models (see ``flatten``). It is not changed.
+      inputs: the new model's inputs, ``keras.Input``s.
+      tensors: pairs of an inner tensor of `model` and the one that takes its place; together they must cut every way
+        from the old inputs to the outputs. What lies behind them is copied with its weights.
+      name: of the new model; the old one's by default.
+
+    Raises:
+      InputError: a shape or a number of channels does not fit what lies behind, or there is a way past the cut.
+
+    Example: the last layer of a network, on an input of its own.
+
+      >>> image = keras.Input((8, 8, 3))
+      >>> x = keras.layers.Conv2D(4, 3, name="body")(image)
+      >>> net = keras.Model(image, keras.layers.Dense(2, name="head")(x))
+      >>> features = keras.Input((6, 6, 4))
+      >>> [layer.name for layer in graft(net, [features], [(x, features)]).layers[1:]]
+      ['head']
+    """
+    check_graph(model)
+    rewriter = _Rewriter(lambda layer, path: None, flatten=False)
+    known = {id(old): new for old, new in tensors}
+    outputs = rewriter.run(model, [None] * len(model.inputs), "", known=known)
+    # One input comes as itself and not as a list of one, as in most models.
+    new = keras.Model(
+        inputs[0] if len(inputs) == 1 else list(inputs),
+        tf.nest.pack_sequence_as(model._nested_outputs, outputs),
+        name=name or model.name,
+    )
+    rewriter.set_flags()
+    return new
+
+
 def copy_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
     """-> a new layer of the same class and settings, without weights; `changes` replaces settings.
 
@@ -151,9 +189,13 @@ class _Rewriter:
         # A model hands its flag down to its layers, so that it must come before them.
         self.flags.insert(place, (new, old.trainable))
         if not prefix:
-            for layer, flag in self.flags:
-                layer.trainable = flag
+            self.set_flags()
         return new
+
+    def set_flags(self) -> None:
+        """Makes trainable what was trainable, when all is built."""
+        for layer, flag in self.flags:
+            layer.trainable = flag
 
     def run(
         self,
@@ -162,10 +204,14 @@ class _Rewriter:
         prefix: str,
         context: Mapping[str, Any] | None = None,
         trainable: bool = True,
+        known: Mapping[int, Any] | None = None,
     ) -> list[Any]:
-        """Calls all layers of `old`, changed or kept, on new tensors -> its outputs."""
-        known = {id(tensor): new for tensor, new in zip(old.inputs, inputs, strict=True)}
-        for node in nodes_of(old):
+        """Calls the layers of `old`, changed or kept, on new tensors -> its outputs.
+
+        `known` holds, by the id of the old one, tensors that are there already; what only leads to them is left out.
+        """
+        known = {**{id(tensor): new for tensor, new in zip(old.inputs, inputs, strict=True)}, **(known or {})}
+        for node in _needed(old, known):
             layer, path = node.layer, prefix + node.layer.name
             args, kwargs = _with(node, known)
             if context and layer._expects_training_arg:
@@ -250,6 +296,25 @@ class _Rewriter:
             name = path.replace("/", "_")
         self.names.add(name)
         return name
+
+
+def _needed(model: keras.Model, known: Mapping[int, Any]) -> list[Any]:
+    """-> the layer calls that lead from the known tensors to the outputs, in order."""
+    wanted = {id(tensor) for tensor in model.outputs} - set(known)
+    needed = []
+    for node in reversed(list(nodes_of(model))):
+        if wanted.intersection(id(tensor) for tensor in tf.nest.flatten(node.outputs)):
+            needed.append(node)
+            wanted.update(id(tensor) for tensor in node.keras_inputs if id(tensor) not in known)
+    past = [tensor for tensor in model.inputs if known.get(id(tensor), tensor) is None]
+    for tensor in past:
+        for node in needed:
+            if any(read is tensor for read in node.keras_inputs):
+                raise InputError(
+                    f"The cut must lie on every way from the inputs of {model.name!r} to its outputs. "
+                    f"Received: a cut that the way through {node.layer.name!r} goes past"
+                )
+    return needed[::-1]
 
 
 def _names(model: keras.Model, prefix: str = "") -> Iterator[str]:
