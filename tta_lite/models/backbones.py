@@ -11,8 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from tta_lite.models.mobilenet import MOBILENETS, mobilenet
+from tta_lite.compat import keras
+from tta_lite.models.blocks import pooled_head
+from tta_lite.models.effnet import effnet, effnet_head
+from tta_lite.models.mnasnet import MNASNETS, mnasnet
+from tta_lite.models.mobilenet import MOBILENETS, mobilenet, mobilenet_v3_head
 from tta_lite.models.resnet import RESNETS, resnet
+from tta_lite.models.shufflenet import V1_FILTERS, V2_FILTERS, shufflenet_v1, shufflenet_v2
+from tta_lite.models.squeezenet import SQUEEZENETS, squeezenet, squeezenet_head
 from tta_lite.models.weights import layers_between, load_layer_weights
 from tta_lite.types import InputError
 
@@ -58,12 +64,14 @@ class Backbone:
         file.
       normalisation: what its images must go through first.
       stride: how many input pixels one output pixel stands for.
+      head: ``(features, classes) -> [B, classes]``, not normalised: the published classifier's end.
     """
 
     name: str
     build: Callable[[Any, str | Path | None], Any]
     normalisation: Normalisation
     stride: int = 32
+    head: Callable[[Any, int], Any] = pooled_head
 
 
 def _build_resnet(x: Any, weights: str | Path | None = None, *, depth: int) -> Any:
@@ -83,22 +91,87 @@ def _build_mobilenet(x: Any, weights: str | Path | None = None, *, family: str, 
     return mobilenet(x, family, width=width, weights=weights)
 
 
+def _build_own(x: Any, weights: str | Path | None = None, *, family: Callable[[Any], Any]) -> Any:
+    if weights == "imagenet":
+        raise InputError(
+            "ImageNet weights can be downloaded for the networks of keras.applications only. Expected: None, or the "
+            ".npz or .h5 file of this backbone. Received: weights='imagenet'"
+        )
+    y = family(x)
+    if weights is not None:
+        load_layer_weights(layers_between(x, y), weights)
+    return y
+
+
+def _build_densenet(x: Any, weights: str | Path | None = None, *, depth: int) -> Any:
+    build = getattr(keras.applications, f"DenseNet{depth}")
+    y = build(include_top=False, input_tensor=x, weights="imagenet" if weights == "imagenet" else None).output
+    if weights not in (None, "imagenet"):
+        load_layer_weights(layers_between(x, y), weights)
+    return y
+
+
+def _own(
+    name: str, family: Callable[..., Any], *, stride: int = 32, head: Any = pooled_head, **options: Any
+) -> Backbone:
+    return Backbone(
+        name,
+        functools.partial(_build_own, family=functools.partial(family, **options)),
+        IMAGENET,
+        stride,
+        head,
+    )
+
+
 def _resnet_backbone(depth: int) -> Backbone:
     return Backbone(f"resnet{depth}", functools.partial(_build_resnet, depth=depth), IMAGENET)
 
 
 def _mobilenet_backbone(name: str, family: str, width: float) -> Backbone:
-    return Backbone(name, functools.partial(_build_mobilenet, family=family, width=width), MINUS_ONE_TO_ONE)
+    head = functools.partial(mobilenet_v3_head, family=family, width=width) if "v3" in family else pooled_head
+    build = functools.partial(_build_mobilenet, family=family, width=width)
+    return Backbone(name, build, MINUS_ONE_TO_ONE, head=head)
 
 
 BACKBONES: dict[str, Backbone] = {
     **{f"resnet{depth}": _resnet_backbone(depth) for depth in RESNETS},
     **{family: _mobilenet_backbone(family, family, 1.0) for family in MOBILENETS},
+    **{
+        f"shufflenet_v1_g{groups}": _own(f"shufflenet_v1_g{groups}", shufflenet_v1, groups=groups)
+        for groups in V1_FILTERS
+    },
+    **{f"shufflenet_v2_{width}": _own(f"shufflenet_v2_{width}", shufflenet_v2, width=width) for width in V2_FILTERS},
+    **{
+        f"squeezenet_{version}": _own(
+            f"squeezenet_{version}", squeezenet, version=version, stride=16, head=squeezenet_head
+        )
+        for version in SQUEEZENETS
+    },
+    **{f"mnasnet_{variant}": _own(f"mnasnet_{variant}", mnasnet, variant=variant) for variant in MNASNETS},
+    **{
+        f"densenet{depth}": Backbone(f"densenet{depth}", functools.partial(_build_densenet, depth=depth), IMAGENET)
+        for depth in (121, 169, 201)
+    },
+    "effnet": _own("effnet", effnet, stride=8, head=effnet_head),
+}
+# What may be followed by a width, as in mobilenet_v2_0.35.
+_WITH_WIDTH: dict[str, Callable[[str, float], Backbone]] = {
+    **{
+        family: functools.partial(lambda name, width, family: _mobilenet_backbone(name, family, width), family=family)
+        for family in MOBILENETS
+    },
+    **{
+        f"mnasnet_{variant}": functools.partial(
+            lambda name, width, variant: _own(name, mnasnet, variant=variant, width=width), variant=variant
+        )
+        for variant in MNASNETS
+    },
+    "effnet": lambda name, width: _own(name, effnet, stride=8, head=effnet_head, width=width),
 }
 
 
 def get_backbone(name: str) -> Backbone:
-    """-> the backbone of that name; a MobileNet's may end with its width.
+    """-> the backbone of that name; a MobileNet's, MnasNet's or EffNet's may end with its width.
 
     >>> get_backbone("mobilenet_v2_0.35").name
     'mobilenet_v2_0.35'
@@ -108,10 +181,10 @@ def get_backbone(name: str) -> Backbone:
     """
     if name in BACKBONES:
         return BACKBONES[name]
-    match = re.fullmatch(rf"({'|'.join(MOBILENETS)})_(\d+(?:\.\d+)?)", name)
+    match = re.fullmatch(rf"({'|'.join(_WITH_WIDTH)})_(\d+(?:\.\d+)?)", name)
     if match:
-        return _mobilenet_backbone(name, match.group(1), float(match.group(2)))
+        return _WITH_WIDTH[match.group(1)](name, float(match.group(2)))
     raise InputError(
-        f"Unknown backbone. Expected one of {', '.join(BACKBONES)}; a MobileNet's width may follow, as in "
-        f"mobilenet_v2_0.35. Received: {name!r}"
+        f"Unknown backbone. Expected one of {', '.join(BACKBONES)}; a width may follow a MobileNet, MnasNet or EffNet, "
+        f"as in mobilenet_v2_0.35. Received: {name!r}"
     )

@@ -92,6 +92,23 @@ def mobilenet(x: Any, family: str, *, width: float = 1.0, weights: str | Path | 
     return model.output
 
 
+# Channels of the convolution between pooling and classes (Howard et al. 2019, tables 1 and 2).
+V3_LAST = {"mobilenet_v3_small": 1024, "mobilenet_v3_large": 1280}
+
+
+def mobilenet_v3_head(x: Any, classes: int, *, family: str, width: float = 1.0) -> Any:
+    """[B, H, W, C] -> [B, classes]: V3's pooling, one more convolution, hard swish, dropout, the classes."""
+    last = V3_LAST[family]
+    if width > 1:
+        last = max(8, int(last * width + 4) // 8 * 8)
+    y = keras.layers.GlobalAveragePooling2D(keepdims=True, name="head_pool")(x)
+    y = keras.layers.Conv2D(last, 1, name="head_conv")(y)
+    gate = keras.layers.ReLU(6.0, name="head_relu6")(keras.layers.Rescaling(1.0, 3.0, name="head_shift")(y))
+    y = keras.layers.Multiply(name="head_swish")([y, keras.layers.Rescaling(1 / 6, name="head_gate")(gate)])
+    y = keras.layers.Dropout(0.2, name="head_dropout")(y)
+    return keras.layers.Flatten(name="head_flatten")(keras.layers.Conv2D(classes, 1, name="head_dense")(y))
+
+
 def _name_by_position(layers: list[keras.layers.Layer]) -> None:
     """Gives layers that Keras numbered by the process (V3's activations) the number they have in this network."""
     counts: Counter[str] = Counter()

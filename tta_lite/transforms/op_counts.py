@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from tta_lite.compat import keras
+from tta_lite.models.layers import ChannelShuffle, ChannelSplit, DepthToSpace
 
 Shape = tuple[int, ...]
 MacFunction = Callable[[keras.layers.Layer, Shape, Shape], int]
@@ -126,6 +127,9 @@ FREE: frozenset[type[keras.layers.Layer]] = ELEMENTWISE | {
     L.UpSampling2D,
     L.ZeroPadding1D,
     L.ZeroPadding2D,
+    ChannelShuffle,
+    ChannelSplit,
+    DepthToSpace,
 }
 
 # Layers that keras.applications has for itself: a factor a channel, and branches that are dropped in training.
