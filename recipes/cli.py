@@ -16,6 +16,8 @@ import tta_lite
 
 RECIPES: Mapping[str, str] = {
     "case_study": "recipes.case_study",
+    "swap_backbone": "recipes.swap_backbone",
+    "factorize": "recipes.factorize",
     "benchmark": "recipes.benchmark",
 }
 USER_MISTAKE = 2

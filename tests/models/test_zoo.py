@@ -12,8 +12,9 @@ from tta_lite.models.classifier import classifier
 from tta_lite.models.squeezenet import squeezenet, squeezenet_head
 from tta_lite.types import InputError
 
-# https://pytorch.org/vision/stable/models.html, num_params (without batch norm's statistics) and GFLOPS, which are MACs;
-# ShuffleNet V2's MACs are those of its table 5, which counts more than products. Name, parameters, millions of MACs at 224 x 224, their tolerance.
+# https://pytorch.org/vision/stable/models.html: num_params (without batch norm's statistics), GFLOPS (which are MACs).
+# ShuffleNet V2's MACs are those of its own table 5, which counts more than products. Name, parameters, millions of
+# MACs at 224 x 224, their tolerance.
 PUBLISHED = (
     ("resnet18", 11_689_512, 1810, 10),
     ("resnet34", 21_797_672, 3660, 10),

@@ -1,0 +1,120 @@
+"""G2 on a network of your own: its costly convolutions factorised, with weights from the old ones, measured.
+
+  tta-lite factorize --model=net.keras --out=runs/factorize
+  tta-lite factorize --model=net.keras --select='deconv*' --rank=64 --images=calibration.npy --out=runs/narrow
+  tta-lite factorize --model=net.keras --subpixel --out=runs/subpixel
+
+Writes the new network (steps/01-g2/model.keras, to be fine-tuned), both as .tflite, what became of each layer
+(changes.txt), and the table. With --images (a .npy file [N, H, W, C], as the network takes them) the new weights are
+fitted to real inputs. --subpixel replaces Deconvs by convolutions and DEPTH_TO_SPACE, which gives the same outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags, logging
+
+from recipes import _app
+from tta_lite.types import InputError
+
+METHODS = ("bottleneck", "bottleneck_group", "depthwise_separable", "spatial", "stacked_3x3")
+
+_MODEL = flags.DEFINE_string("model", None, "The network, a .keras or .h5 file of tf_keras.", required=True)
+_METHOD = flags.DEFINE_enum("method", "bottleneck", METHODS, "How convolutions are factorised.")
+_SELECT = flags.DEFINE_list(
+    "select", ["0.05"], "Names and patterns; or how many of the costliest; or all above a share of the MACs."
+)
+_RANK = flags.DEFINE_integer("rank", None, "Channels between the two new layers.", 1)
+_KEPT = flags.DEFINE_float("kept", None, "Or: as few as keep this share of each kernel's energy (default 0.9).", 0, 1)
+_MACS = flags.DEFINE_integer("macs", None, "Or: as a target for the network allows.", 1)
+_GROUPS = flags.DEFINE_integer("groups", 2, "Of bottleneck_group.", 2)
+_IMAGES = flags.DEFINE_string("images", None, "Calibration images, a .npy file [N, H, W, C].")
+_SUBPIXEL = flags.DEFINE_bool("subpixel", False, "Instead: Deconvs as convolutions and DEPTH_TO_SPACE.")
+_OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
+_NUM_THREADS = flags.DEFINE_integer("num_threads", 1, "Of the interpreter.", 1)
+_NUM_RUNS = flags.DEFINE_integer("num_runs", 20, "Timed inferences a file, at least.", 1)
+_MIN_SECS = flags.DEFINE_float("min_secs", 0.5, "Timed seconds a file, at least.", 0)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "The files are timed in turn, so many times.", 1)
+
+_FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Reads the flags, factorises, prints what became of each layer and the table."""
+    from tta_lite.guideline import structure
+    from tta_lite.models.files import load_network
+    from tta_lite.report import table
+    from tta_lite.report.environment import describe_run
+    from tta_lite.report.run_folder import RunFolder
+    from tta_lite.transforms.factorize import factorize
+    from tta_lite.transforms.subpixel import subpixel
+
+    logging.set_verbosity(logging.WARNING)
+    model = load_network(_MODEL.value)
+    if _SUBPIXEL.value:
+        woven = subpixel(model)
+        if not woven.moved:
+            raise InputError(f"--subpixel needs a network with Deconvs of stride 2 or more. Received: {_MODEL.value}")
+        new, why = woven.model, "Deconvs as convolutions and DEPTH_TO_SPACE"
+        text = "\n".join(
+            f"{one.name}: DEPTH_TO_SPACE of {one.channels} channels{f', behind {one.behind[-1]}' if one.behind else ''}"
+            for one in woven.moved
+        )
+    else:
+        found = factorize(
+            model, _METHOD.value, _select(_SELECT.value), rank=_RANK.value, kept=_KEPT.value, macs=_MACS.value,
+            groups=_GROUPS.value, images=_images(_IMAGES.value),
+        )  # fmt: skip
+        new, text, why = found.model, found.table(), f"{_METHOD.value} of {', '.join(_SELECT.value)}"
+    folder = RunFolder.open(
+        _OUT.value, describe_run({holder.name: holder.value for holder in _FLAGS}, recipe="factorize")
+    )
+    folder.write_text("changes.txt", text + "\n")
+    print(text)
+    rules = {
+        "num_threads": _NUM_THREADS.value, "rounds": _ROUNDS.value, "num_runs": _NUM_RUNS.value,
+        "min_secs": _MIN_SECS.value,
+    }  # fmt: skip
+    entries = structure.measure_networks(
+        {"none": (model, "", "the unmodified network"), "G2": (new, "6.1.2", why)}, folder, rules
+    )
+    table.write_tables(folder, entries)
+    table.print_table(entries)
+    print(f"the new network, to be fine-tuned: {folder.path}/steps/01-g2/model.keras")
+
+
+def _select(values: Sequence[str]) -> int | float | list[str]:
+    """-> a whole number, a share, or names.
+
+    >>> _select(["3"]), _select(["0.1"]), _select(["conv*", "deconv1"])
+    (3, 0.1, ['conv*', 'deconv1'])
+    """
+    if len(values) == 1:
+        for kind in (int, float):
+            try:
+                return kind(values[0])
+            except ValueError:
+                continue
+    return list(values)
+
+
+def _images(path: str | None) -> Any:
+    import numpy as np
+
+    if path is None:
+        return None
+    try:
+        images = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"--images must be a .npy file of numbers ({error}). Received: {path}") from error
+    if not isinstance(images, np.ndarray) or images.ndim != 4 or not np.isfinite(images).all():
+        raise InputError(
+            f"--images must hold finite numbers [N, H, W, C]. Received: {getattr(images, 'shape', images)} in {path}"
+        )
+    return images.astype(np.float32)
+
+
+if __name__ == "__main__":
+    _app.run(main)

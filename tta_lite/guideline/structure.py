@@ -1,0 +1,180 @@
+"""One step of structure (G1 or G2) on a network that the user has: what it costs before and after, measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tta_lite.compat import keras
+from tta_lite.export.delegation import check_delegation, undelegated_ops
+from tta_lite.export.tflite import export_tflite
+from tta_lite.files import atomic_path, atomic_write
+from tta_lite.guideline.case_study import FILE, MODEL, Journal, say, zip_bytes
+from tta_lite.guideline.timing import time_together
+from tta_lite.measure.benchmark import benchmark_together
+from tta_lite.measure.counting import count
+from tta_lite.models.backbones import Normalisation
+from tta_lite.transforms.backbone import swap_backbone
+from tta_lite.types import FP32, InputError, LedgerEntry, Report, Verdict
+
+
+def measure_networks(
+    networks: Mapping[str, tuple[keras.Model, str, str]],
+    journal: Journal,
+    rules: Mapping[str, Any],
+    *,
+    write: Callable[[str], None] = say,
+) -> list[LedgerEntry]:
+    """Exports networks in float32, counts them and times them in turn; nothing is trained.
+
+    Args:
+      networks: name of the row -> the model, the clause it follows, and why or how it was made.
+      journal: gets ``model.keras`` and ``model.tflite`` of each, and the ledger.
+      rules: ``num_threads``, ``rounds``, ``num_runs``, ``min_secs``.
+      write: where progress goes.
+
+    Returns:
+      one entry a network.
+    """
+    entries, files = [], {}
+    for index, (name, (model, clause, why)) in enumerate(networks.items()):
+        began = time.monotonic()
+        write(f"[{index + 1}/{len(networks)}] {name}: exporting")
+        folder = journal.step_dir(index, name)
+        tflite = export_tflite(model, FP32)
+        atomic_write(folder / FILE, tflite)
+        with atomic_path(folder / MODEL) as temporary:
+            model.save(temporary)
+        counts = count(model)
+        report = Report(
+            size_bytes=len(tflite),
+            zip_bytes=zip_bytes(tflite),
+            macs=counts.macs,
+            params=counts.params,
+            activation_bytes=counts.activation_bytes,
+        )
+        left = check_delegation(tflite)
+        notes = [left] if left else []
+        if counts.uncounted:
+            notes.append(f"MACs are not counted for {', '.join(counts.uncounted)}.")
+        details = {"label": f"{model.name}, fp32", "note": " ".join(notes), "undelegated": left}
+        files[name] = folder / FILE
+        entries.append(LedgerEntry(name, clause, Verdict.TAKEN, why, report, time.monotonic() - began, details))
+    write(f"timing {len(files)} files in turn, {rules['rounds']} rounds, {rules['num_threads']} thread(s)")
+    entries = time_together(entries, files, rules)
+    journal.write_ledger(entries)
+    return entries
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """A light backbone in front of the user's head.
+
+    Attributes:
+      name: of the backbone.
+      macs: of the whole network.
+      params: of the whole network.
+      size_bytes: of the float32 file.
+      latency_ms: p50 on this machine; None if it was not timed.
+      speedup: over the unmodified network, the median over the rounds.
+      undelegated: ops that XNNPACK does not take.
+      added: layers that adapt it to the head.
+      fault: why it cannot be used; the figures are None then.
+    """
+
+    name: str
+    macs: int | None = None
+    params: int | None = None
+    size_bytes: int | None = None
+    latency_ms: float | None = None
+    speedup: float | None = None
+    undelegated: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    fault: str = ""
+
+
+LIGHT_BACKBONES = (
+    "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v1_g3", "shufflenet_v2_1.0",
+    "squeezenet_1.1", "mnasnet_a1", "mnasnet_b1",
+)  # fmt: skip
+UNMODIFIED = "none"
+
+
+def compare_backbones(
+    model: keras.Model,
+    candidates: Sequence[str] = LIGHT_BACKBONES,
+    *,
+    cut: str | Sequence[str] | None = None,
+    normalised: Normalisation | None = None,
+    rules: Mapping[str, Any] | None = None,
+    write: Callable[[str], None] = say,
+) -> list[Contender]:
+    """What the guideline means by "test several": each light backbone with this network's head, untrained but timed.
+
+    Latency does not depend on the values of the weights, so that nothing needs training to be timed; accuracy does.
+
+    Args:
+      model: the unmodified network.
+      candidates: names that `tta_lite.models.backbones.get_backbone` knows.
+      cut: see `swap_backbone`.
+      normalised: see `swap_backbone`.
+      rules: of `benchmark_together`; one thread and five rounds by default.
+      write: where progress goes.
+
+    Returns:
+      the unmodified network first, then the candidates, the fastest first; those that cannot be used last.
+    """
+    rules = {"num_threads": 1, "rounds": 5, "num_runs": 20, "min_secs": 0.2, **(rules or {})}
+    found: dict[str, Contender] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for index, name in enumerate((UNMODIFIED, *candidates), start=1):
+            write(f"[{index}/{len(candidates) + 1}] {name}")
+            try:
+                added: tuple[str, ...] = ()
+                network = model
+                if name != UNMODIFIED:
+                    swap = swap_backbone(model, name, cut, normalised=normalised)
+                    network, added = swap.model, tuple(one.layer for one in swap.added)
+                tflite = export_tflite(network, FP32)
+            except InputError as error:
+                if name == UNMODIFIED:
+                    raise
+                found[name] = Contender(name, fault=" ".join(str(error).split()))
+                continue
+            counts = count(network)
+            ops = tuple(dict.fromkeys(op.op for op in undelegated_ops(tflite)))
+            found[name] = Contender(name, counts.macs, counts.params, len(tflite), undelegated=ops, added=added)
+            files[name] = Path(folder, f"{index:02d}.tflite")
+            files[name].write_bytes(tflite)
+        write(f"timing {len(files)} files in turn, {rules['rounds']} rounds, {rules['num_threads']} thread(s)")
+        comparison = benchmark_together(files, **rules)
+        speedups = comparison.speedups(UNMODIFIED)
+    for name in files:
+        found[name] = dataclasses.replace(
+            found[name], latency_ms=comparison[name].latency.p50, speedup=speedups[name].median
+        )
+    rest = [contender for name, contender in found.items() if name != UNMODIFIED]
+    rest.sort(key=lambda one: (bool(one.fault), one.latency_ms or 0.0))
+    return [found[UNMODIFIED], *rest]
+
+
+def contenders_table(contenders: Sequence[Contender]) -> str:
+    """-> GitHub Markdown, one line a backbone."""
+    head = ("backbone", "p50, ms", "speed-up", "MACs, G", "parameters, M", "file, MB", "not taken by XNNPACK", "added")
+    lines = ["| " + " | ".join(head) + " |", "|---|---:|---:|---:|---:|---:|---|---|"]
+    for one in contenders:
+        if one.fault:
+            lines.append(f"| {one.name} | - | - | - | - | - | cannot be used: {one.fault} | - |")
+            continue
+        assert one.macs is not None and one.params is not None and one.size_bytes is not None
+        cells = (
+            one.name, f"{one.latency_ms:.1f}", f"{one.speedup:.1f}", f"{one.macs / 1e9:.2f}", f"{one.params / 1e6:.2f}",
+            f"{one.size_bytes / 1e6:.1f}", ", ".join(one.undelegated) or "-", ", ".join(one.added) or "-",
+        )  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
