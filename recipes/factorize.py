@@ -83,6 +83,7 @@ def main(argv: Sequence[str]) -> None:
     table.write_tables(folder, entries)
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-g2/model.keras")
+    print("read it with tta_lite.models.files.load_network, which knows its layers")
 
 
 def _select(values: Sequence[str]) -> int | float | list[str]:

@@ -69,6 +69,7 @@ def main(argv: Sequence[str]) -> None:
     table.write_tables(folder, entries)
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-g1/model.keras")
+    print("read it with tta_lite.models.files.load_network, which knows its layers")
 
 
 if __name__ == "__main__":

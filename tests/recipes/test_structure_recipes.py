@@ -1,0 +1,106 @@
+"""G1 and G2 on a network from a file, as a user types it: each recipe in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tta_lite.compat import keras
+from tta_lite.models.files import load_network
+
+ROOT = Path(__file__).parents[2]
+QUICK = ("--rounds=1", "--num_runs=2", "--min_secs=0")
+L = keras.layers
+
+
+def run(recipe: str, *flags: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"recipes.{recipe}", *map(str, flags)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=ROOT, env=environment)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> Path:
+    """A small pose network as someone else would have built it."""
+    image = keras.Input((64, 64, 3), name="photo")
+    x = image
+    for place, filters in enumerate((16, 32, 64, 64, 96)):
+        x = L.Conv2D(filters, 3, strides=2, padding="same", activation="relu", name=f"down{place}")(x)
+    for place in range(2):
+        x = L.Conv2DTranspose(64, 4, strides=2, padding="same", activation="relu", name=f"up{place}")(x)
+    path = tmp_path_factory.mktemp("network") / "net.keras"
+    keras.Model(image, L.Conv2D(5, 1, name="maps")(x), name="someones").save(path)
+    return path
+
+
+def test_another_backbone(network, tmp_path):
+    done = run("swap_backbone", f"--model={network}", "--backbone=mobilenet_v1_0.25", f"--out={tmp_path}/run", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "cut after down4" in done.stdout
+    new = load_network(tmp_path / "run/steps/01-g1/model.keras")
+    assert new.output_shape == (None, 8, 8, 5)
+    rows = [json.loads(line) for line in (tmp_path / "run/ledger.jsonl").read_text().splitlines()]
+    assert [row["name"] for row in rows] == ["none", "G1"]
+    assert all(row["report"]["latency_ms"]["p50"] > 0 for row in rows)
+    assert "| G1 |" in (tmp_path / "run/table.md").read_text()
+
+
+def test_all_that_are_named_are_compared(network, tmp_path):
+    names = "mobilenet_v1_0.25,squeezenet_1.1,mobilenet_v9"
+    done = run(
+        "swap_backbone", f"--model={network}", "--compare", f"--candidates={names}", f"--out={tmp_path}/run", *QUICK
+    )
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "run/table.md").read_text().splitlines()
+    assert lines[2].startswith("| none |")
+    assert {line.split("|")[1].strip() for line in lines[3:5]} == {"mobilenet_v1_0.25", "squeezenet_1.1"}
+    assert "cannot be used: Unknown backbone." in lines[5]
+
+
+def test_narrower_convolutions_with_images(network, tmp_path):
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).normal(size=(8, 64, 64, 3)))
+    done = run(
+        "factorize", f"--model={network}", "--select=up*", "--rank=16", f"--images={tmp_path}/images.npy",
+        f"--out={tmp_path}/run", *QUICK,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    new = load_network(tmp_path / "run/steps/01-g2/model.keras")
+    assert new.get_layer("up1_pconv").filters == 16
+    text = (tmp_path / "run/changes.txt").read_text()
+    assert "up0" in text and "bottleneck" in text
+
+
+def test_subpixel_gives_the_same_outputs(network, tmp_path):
+    done = run("factorize", f"--model={network}", "--subpixel", f"--out={tmp_path}/run", *QUICK)
+    assert done.returncode == 0, done.stderr
+    old, new = (load_network(path) for path in (network, tmp_path / "run/steps/01-g2/model.keras"))
+    x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
+    np.testing.assert_allclose(new(x), old(x), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags", "said"),
+    [
+        ("swap_backbone", ["--model=none.keras"], "A network must be a file that exists"),
+        ("swap_backbone", ["--model={torn}"], "cannot be read as a model of tf_keras"),
+        ("swap_backbone", ["--model={net}", "--backbone=mobilenet_v9"], "Unknown backbone."),
+        ("factorize", ["--model={net}", "--select=nothing"], "matches no layer"),
+        ("factorize", ["--model={net}", "--images={torn}"], "--images must be a .npy file of numbers"),
+    ],
+)
+def test_mistakes_are_one_line(recipe, flags, said, network, tmp_path):
+    torn = tmp_path / "torn.keras"
+    torn.write_bytes(b"PK nothing")
+    words = [flag.format(net=network, torn=torn) for flag in flags]
+    done = run(recipe, *words, f"--out={tmp_path}/run")
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and said in errors[0]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
