@@ -22,7 +22,7 @@ ETA = 0.1
 class Adder2D(keras.layers.Layer):
     """[B, H, W, C] -> [B, OH, OW, filters]: minus the L1 distance between each window and each filter.
 
-    With a window x and a filter w: ``y = -sum |x - w|`` (equation 2). All outputs are 0 or less, so that batch norm must
+    With a window x and a filter w: ``y = -sum |x - w|`` (equation 2). No output is above 0, so that batch norm must
     follow. The gradients are the paper's: ``dy/dw = x - w`` in full precision (equation 5) and
     ``dy/dx = clip(w - x, -1, 1)`` (equation 6). That of the filters is scaled to the norm ``eta sqrt(k)`` for k weights
     (section 3.3); it would vanish in wide networks otherwise.
