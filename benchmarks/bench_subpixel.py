@@ -3,8 +3,9 @@
     python benchmarks/bench_subpixel.py
     python benchmarks/bench_subpixel.py --input_size=128 --rows=G1+G2 --head
 
-The networks of the case study's rows with random weights, float32 and int8, each as it is and after `subpixel`, timed in
-turn. With --head the head alone, from the backbone's features on. Prints p50 and the ratio with its range over the rounds.
+The networks of the case study's rows with random weights, float32 and int8, each as it is and after `subpixel`, timed
+in turn. With --head the head alone, from the backbone's features on. Prints p50, and the ratio with its range over the
+rounds.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from tta_lite.export.delegation import undelegated_ops
 from tta_lite.export.tflite import export_tflite
 from tta_lite.measure.benchmark import benchmark_together
 from tta_lite.models.pose import pose_resnet
-from tta_lite.transforms.backbone import find_cut
-from tta_lite.transforms.graph import trace
 from tta_lite.transforms.rewrite import graft
 from tta_lite.transforms.subpixel import subpixel
 from tta_lite.types import ExportSpec
@@ -46,10 +45,9 @@ def network(row: str) -> keras.Model:
     model = pose_resnet(backbone, input_size=_SIZE.value, bottleneck=bottleneck)
     if not _HEAD.value:
         return model
-    if bottleneck:
-        features = model.get_layer("pconv1").input
-    else:
-        features = model.get_layer(find_cut(trace(model)).name).output
+    # The layer that the first PConv or Deconv reads.
+    first = "pconv1" if bottleneck else "deconv1"
+    features = model.get_layer(first).input
     image = keras.Input(features.shape[1:], name="features")
     return graft(model, [image], [(features, image)])
 
