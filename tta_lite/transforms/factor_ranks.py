@@ -6,9 +6,8 @@ import heapq
 import math
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-
 from tta_lite.transforms.factor_methods import Plan
+from tta_lite.transforms.low_rank import rank_for
 from tta_lite.types import InputError
 
 KEPT = 0.9
@@ -56,9 +55,7 @@ def choose_ranks(
                 )
             ranks[name] = rank
         else:
-            share = KEPT if kept is None else kept
-            reached = np.cumsum(plan.energies) >= share * plan.energies.sum() * (1 - 1e-12)
-            ranks[name] = _rounded(int(np.argmax(reached)) + 1, plan, round_to)
+            ranks[name] = _rounded(rank_for(plan.energies, KEPT if kept is None else kept), plan, round_to)
     return ranks
 
 

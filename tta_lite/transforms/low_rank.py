@@ -32,21 +32,18 @@ class LowRank:
     energies: np.ndarray
 
     def rank_for(self, kept: float) -> int:
-        """-> the least rank that keeps a share of the energy, 0 < kept <= 1.
+        """-> the least rank that keeps a share of the energy, see the function `rank_for`."""
+        return rank_for(self.energies, kept)
 
-        >>> LowRank(np.eye(3), np.eye(3), np.array([6.0, 3.0, 1.0])).rank_for(0.9)
-        2
-        """
-        total = self.energies.sum()
-        if total == 0:
-            return 1
-        reached = np.cumsum(self.energies) >= kept * total * (1 - 1e-12)
-        return int(np.argmax(reached)) + 1
 
-    def lost(self, rank: int) -> float:
-        """-> the share of the energy that is lost at a rank."""
-        total = self.energies.sum()
-        return float(self.energies[rank:].sum() / total) if total else 0.0
+def rank_for(energies: np.ndarray, kept: float) -> int:
+    """-> the least rank that keeps a share of the energy, 0 < kept <= 1; 1 for a kernel of zeros.
+
+    >>> rank_for(np.array([6.0, 3.0, 1.0]), 0.9)
+    2
+    """
+    reached = np.cumsum(energies) >= kept * energies.sum() * (1 - 1e-12)
+    return int(np.argmax(reached)) + 1
 
 
 def _svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
