@@ -22,6 +22,7 @@ from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.guideline.rows import ROWS, Row, choose_rows
 from tta_lite.guideline.timing import time_together, timed_together
 from tta_lite.measure.counting import count
+from tta_lite.measure.counts import Counts
 from tta_lite.measure.interpreter import TFLitePredictor
 from tta_lite.models.backbones import Normalisation, get_backbone
 from tta_lite.models.pose import pose_resnet
@@ -233,14 +234,7 @@ def _step(
     if PRESET_SETTINGS[row.export.preset].integer_only:
         calibration = task.calibration(row.export.calibration_images, seed=study.fit.seed)
     tflite = export_tflite(model, row.export, calibration)
-    counts = count(model)
-    report = Report(
-        size_bytes=len(tflite),
-        zip_bytes=zip_bytes(tflite),
-        macs=counts.macs,
-        params=counts.params,
-        activation_bytes=counts.activation_bytes,
-    )
+    report = report_on_paper(tflite, count(model))
     parity = compare(model, tflite, _test_inputs(task, PARITY_IMAGES))
     details = {"label": describe(study, row), "published": dict(row.published), "parity": dataclasses.asdict(parity)}
     try:
@@ -321,6 +315,17 @@ def _load(path: Path) -> keras.Model:
             f"{path} cannot be read; remove {path.parent}, and the same command makes that row again. Expected: the "
             f"network that its training left. Received: {type(error).__name__}: {error}"
         ) from error
+
+
+def report_on_paper(tflite: bytes, counts: Counts) -> Report:
+    """-> what is known of a file before it is run."""
+    return Report(
+        size_bytes=len(tflite),
+        zip_bytes=zip_bytes(tflite),
+        macs=counts.macs,
+        params=counts.params,
+        activation_bytes=counts.activation_bytes,
+    )
 
 
 def zip_bytes(data: bytes) -> int:

@@ -13,13 +13,13 @@ from tta_lite.compat import keras
 from tta_lite.export.delegation import check_delegation, undelegated_ops
 from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write
-from tta_lite.guideline.case_study import FILE, MODEL, Journal, say, zip_bytes
+from tta_lite.guideline.case_study import FILE, MODEL, Journal, report_on_paper, say
 from tta_lite.guideline.timing import time_together
 from tta_lite.measure.benchmark import benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.models.backbones import Normalisation
 from tta_lite.transforms.backbone import swap_backbone
-from tta_lite.types import FP32, InputError, LedgerEntry, Report, Verdict
+from tta_lite.types import FP32, InputError, LedgerEntry, Verdict
 
 
 def measure_networks(
@@ -50,13 +50,7 @@ def measure_networks(
         with atomic_path(folder / MODEL) as temporary:
             model.save(temporary)
         counts = count(model)
-        report = Report(
-            size_bytes=len(tflite),
-            zip_bytes=zip_bytes(tflite),
-            macs=counts.macs,
-            params=counts.params,
-            activation_bytes=counts.activation_bytes,
-        )
+        report = report_on_paper(tflite, counts)
         left = check_delegation(tflite)
         notes = [left] if left else []
         if counts.uncounted:
