@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from recipes import _app
+from recipes import _app, _timing
 from tta_lite.types import InputError
 
 METHODS = ("bottleneck", "bottleneck_group", "depthwise_separable", "spatial", "stacked_3x3")
@@ -33,12 +33,8 @@ _GROUPS = flags.DEFINE_integer("groups", 2, "Of bottleneck_group.", 2)
 _IMAGES = flags.DEFINE_string("images", None, "Calibration images, a .npy file [N, H, W, C].")
 _SUBPIXEL = flags.DEFINE_bool("subpixel", False, "Instead: Deconvs as convolutions and DEPTH_TO_SPACE.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
-_NUM_THREADS = flags.DEFINE_integer("num_threads", 1, "Of the interpreter.", 1)
-_NUM_RUNS = flags.DEFINE_integer("num_runs", 20, "Timed inferences a file, at least.", 1)
-_MIN_SECS = flags.DEFINE_float("min_secs", 0.5, "Timed seconds a file, at least.", 0)
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "The files are timed in turn, so many times.", 1)
 
-_FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
+_FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)] + [*_timing.FLAGS]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -73,10 +69,7 @@ def main(argv: Sequence[str]) -> None:
     )
     folder.write_text("changes.txt", text + "\n")
     print(text)
-    rules = {
-        "num_threads": _NUM_THREADS.value, "rounds": _ROUNDS.value, "num_runs": _NUM_RUNS.value,
-        "min_secs": _MIN_SECS.value,
-    }  # fmt: skip
+    rules = _timing.rules()
     entries = structure.measure_networks(
         {"none": (model, "", "the unmodified network"), "G2": (new, "6.1.2", why)}, folder, rules
     )

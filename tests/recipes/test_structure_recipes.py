@@ -52,14 +52,21 @@ def test_another_backbone(network, tmp_path):
 
 
 def test_all_that_are_named_are_compared(network, tmp_path):
-    names = "mobilenet_v1_0.25,squeezenet_1.1,mobilenet_v9"
+    names = "mobilenet_v1_0.25,mobilenet_v3_small_0.75,mobilenet_v9"
     done = run(
-        "swap_backbone", f"--model={network}", "--compare", f"--candidates={names}", f"--out={tmp_path}/run", *QUICK
-    )
+        "swap_backbone", f"--model={network}", "--compare", f"--candidates={names}", "--board=rk3399",
+        "--runtime=armnn", f"--out={tmp_path}/run", *QUICK,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "run/table.md").read_text().splitlines()
     assert lines[2].startswith("| none |")
-    assert {line.split("|")[1].strip() for line in lines[3:5]} == {"mobilenet_v1_0.25", "squeezenet_1.1"}
+    head = [cell.strip() for cell in lines[0].split("|")]
+    cells = {row[1]: row for row in ([cell.strip() for cell in line.split("|")] for line in lines[3:5])}
+    place = head.index("not supported on the board")
+    # Both hold a TRANSPOSE_CONV with a bias, of the head; HARD_SWISH is of the backbone.
+    assert cells["mobilenet_v1_0.25"][place] == "TRANSPOSE_CONV"
+    assert set(cells["mobilenet_v3_small_0.75"][place].split(", ")) == {"HARD_SWISH", "TRANSPOSE_CONV"}
+    assert all(len(row) == len(head) for row in cells.values())
     assert "cannot be used: Unknown backbone." in lines[5]
 
 
@@ -90,6 +97,12 @@ def test_subpixel_gives_the_same_outputs(network, tmp_path):
         ("swap_backbone", ["--model=none.keras"], "A network must be a file that exists"),
         ("swap_backbone", ["--model={torn}"], "cannot be read as a model of tf_keras"),
         ("swap_backbone", ["--model={net}", "--backbone=mobilenet_v9"], "Unknown backbone."),
+        ("swap_backbone", ["--model={net}", "--board=rk9999"], "A board is one of rk3399"),
+        (
+            "swap_backbone",
+            ["--model={net}", "--backbone=mobilenet_v3_small", "--board=rk3399", "--runtime=armnn"],
+            "would pass: mobilenet_v1, mobilenet_v2",
+        ),
         ("factorize", ["--model={net}", "--select=nothing"], "matches no layer"),
         ("factorize", ["--model={net}", "--images={torn}"], "--images must be a .npy file of numbers"),
     ],

@@ -1,30 +1,19 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
+from tests.transforms import networks
+from tests.transforms.networks import randomised
 from tta_lite.compat import keras
 from tta_lite.measure.counting import count
 from tta_lite.models.pose import pose_resnet
 from tta_lite.transforms.cleanup import clean, fold_batch_norm, merge_linear, remove_no_ops
 
 L = keras.layers
-
-
-def net(*layers: L.Layer, shape: tuple[int, ...] = (8, 8, 6)) -> keras.Model:
-    image = x = keras.Input(shape, name="image")
-    for layer in layers:
-        x = layer(x)
-    return randomised(keras.Model(image, x))
-
-
-def randomised(model: keras.Model) -> keras.Model:
-    rng = np.random.default_rng(0)
-    model.set_weights([
-        rng.uniform(0.5, 1.5, weight.shape) if "variance" in weight.name else rng.normal(0, 0.2, weight.shape)
-        for weight in model.weights
-    ])  # fmt: skip
-    return model
+net = functools.partial(networks.net, shape=(8, 8, 6))
 
 
 def names(model: keras.Model) -> list[str]:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
+from tests.transforms import networks
 from tta_lite.compat import keras
 from tta_lite.measure.counting import count
 from tta_lite.models.pose import pose_resnet
@@ -10,23 +13,8 @@ from tta_lite.transforms.factorize import factorize
 from tta_lite.types import InputError
 
 L = keras.layers
+net = functools.partial(networks.net, shape=(12, 12, 16))
 rng = np.random.default_rng
-
-
-def net(*layers: L.Layer, shape: tuple[int, ...] = (12, 12, 16), name: str = "net") -> keras.Model:
-    image = x = keras.Input(shape, name="image")
-    for layer in layers:
-        x = layer(x)
-    return randomised(keras.Model(image, x, name=name))
-
-
-def randomised(model: keras.Model, seed: int = 0) -> keras.Model:
-    draw = rng(seed)
-    model.set_weights([
-        draw.uniform(0.5, 1.5, weight.shape) if "variance" in weight.name else draw.normal(0, 0.2, weight.shape)
-        for weight in model.weights
-    ])  # fmt: skip
-    return model
 
 
 def images(count: int = 8, shape: tuple[int, ...] = (12, 12, 16), seed: int = 5) -> np.ndarray:

@@ -6,23 +6,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.transforms.networks import randomised
 from tta_lite.compat import keras
 from tta_lite.transforms.rewrite import copy_layer, rewrite
 from tta_lite.types import InputError
 
 L = keras.layers
 A = keras.applications
-
-
-def randomise(model: keras.Model, seed: int = 0) -> keras.Model:
-    """Every weight from chance, batch norm's statistics too: a weight that is lost or swapped then shows."""
-    rng = np.random.default_rng(seed)
-    model.set_weights([
-        # Batch norm's variances must not be negative.
-        rng.uniform(0.5, 1.5, weight.shape) if "variance" in weight.name else rng.normal(0, 0.1, weight.shape)
-        for weight in model.weights
-    ])  # fmt: skip
-    return model
 
 
 def images(*shape: int, seed: int = 1) -> np.ndarray:
@@ -41,7 +31,7 @@ def small_net() -> keras.Model:
     x = L.Conv2D(4, 3, padding="same", name="stem")(image)
     y = L.ReLU(name="act")(L.BatchNormalization(name="bn")(L.Conv2D(4, 3, padding="same", name="conv")(x)))
     y = L.Concatenate(name="cat")([L.Add(name="add")([x, y]), x])
-    return randomise(keras.Model(image, L.Conv2D(2, 1, name="head")(y), name="small"))
+    return randomised(keras.Model(image, L.Conv2D(2, 1, name="head")(y), name="small"))
 
 
 # One network of each family, and those whose graph is made in another way; `slow` has them all.
@@ -78,7 +68,7 @@ def application(name: str) -> keras.Model:
     "name", [pytest.param(name, marks=() if name in FAMILIES else pytest.mark.slow) for name in ALL]
 )
 def test_an_unchanged_application_gives_the_same_bits(name):
-    old = randomise(application(name))
+    old = randomised(application(name))
     before = [layer.name for layer in old.layers]
     new = rewrite(old, {})
     assert [layer.name for layer in new.layers] == before == [layer.name for layer in old.layers]
@@ -138,7 +128,7 @@ def test_the_old_model_is_not_changed():
 def test_a_shared_layer_stays_shared_and_its_replacement_is_shared():
     a, b = keras.Input((6, 6, 2), name="a"), keras.Input((6, 6, 2), name="b")
     shared = L.Conv2D(3, 3, name="shared")
-    old = randomise(keras.Model([a, b], L.Subtract(name="minus")([shared(a), shared(b)])))
+    old = randomised(keras.Model([a, b], L.Subtract(name="minus")([shared(a), shared(b)])))
     x, y = images(2, 6, 6, 2), images(2, 6, 6, 2, seed=2)
     assert_equal(old, rewrite(old, {}), [x, y])
     assert rewrite(old, {}).count_params() == old.count_params() == 3 * 3 * 2 * 3 + 3
@@ -147,7 +137,7 @@ def test_a_shared_layer_stays_shared_and_its_replacement_is_shared():
         x = L.Conv2D(5, 1, name="first")(x)
         return L.Conv2D(3, 3, name="second")(L.Add(name="twice")([x, x]))
 
-    new = randomise(rewrite(old, {"shared": two}))
+    new = randomised(rewrite(old, {"shared": two}))
     assert new.count_params() == (2 * 5 + 5) + (3 * 3 * 5 * 3 + 3)
     assert [layer.name for layer in new.layers].count("second") == 1
     # Both sides go through the same layers: equal inputs cancel, others do not.
@@ -163,7 +153,7 @@ def twin_net() -> keras.Model:
     left, right = keras.Input((8, 8, 3), name="left"), keras.Input((8, 8, 3), name="right")
     small = L.Conv2D(3, 1, name="conv")(right)
     out = {"sum": L.Add(name="add")([body(left), body(small, training=False)]), "left": body.get_layer("pool")(left)}
-    return randomise(keras.Model({"left": left, "right": right}, out, name="twins"))
+    return randomised(keras.Model({"left": left, "right": right}, out, name="twins"))
 
 
 @pytest.mark.parametrize("flatten", [False, True])
@@ -183,10 +173,21 @@ def test_nested_models_are_kept_or_flattened(flatten):
         assert [layer.name for layer in new.get_layer("body").layers] == ["inside", "conv", "bn", "pool"]
 
 
+def test_flattening_leaves_names_with_slashes_alone():
+    # keras.applications calls layers so, and two of them end alike.
+    image = keras.Input((4, 4, 2), name="image")
+    x = L.Conv2D(2, 1, name="block/conv")(image)
+    x = L.Conv2D(2, 1, name="conv")(x)
+    inner = keras.Sequential([keras.Input((4, 4, 2)), L.Conv2D(2, 1, name="conv")], name="body")
+    old = keras.Model(image, L.Conv2D(2, 1, name="body_conv")(inner(x)))
+    names = [layer.name for layer in rewrite(old, {}, flatten=True).layers]
+    assert names == ["image", "block/conv", "conv", "body_conv", "body_conv_2"]
+
+
 def test_training_false_reaches_the_layers_of_a_flattened_model():
     image = keras.Input((4, 4, 2), name="image")
     body = keras.Sequential([keras.Input((4, 4, 2)), L.BatchNormalization(name="bn")], name="body")
-    old = randomise(keras.Model(image, body(image, training=False)))
+    old = randomised(keras.Model(image, body(image, training=False)))
     new = rewrite(old, {}, flatten=True)
     x = images(8, 4, 4, 2)
     np.testing.assert_array_equal(new(x, training=True), old(x, training=True))
@@ -235,13 +236,13 @@ def test_a_layer_with_several_inputs_and_outputs_by_position_and_name():
     attended, scores = L.MultiHeadAttention(2, 4, name="attention")(
         query=query, value=value, return_attention_scores=True
     )
-    old = randomise(keras.Model([query, value], [L.LayerNormalization(name="norm")(attended), scores]))
+    old = randomised(keras.Model([query, value], [L.LayerNormalization(name="norm")(attended), scores]))
     assert_equal(old, rewrite(old, {}), [images(2, 5, 8), images(2, 7, 8)])
 
 
 def test_a_sequential_model_and_wrapped_layers():
     layers = [L.TimeDistributed(L.Conv2D(3, 3)), L.Reshape((3, -1)), L.Bidirectional(L.GRU(4)), L.Dense(2)]
-    old = randomise(keras.Sequential([keras.Input((3, 8, 8, 2)), *layers]))
+    old = randomised(keras.Sequential([keras.Input((3, 8, 8, 2)), *layers]))
     assert_equal(old, rewrite(old, {}), images(2, 3, 8, 8, 2))
 
 
@@ -373,7 +374,7 @@ def random_nets(draw) -> keras.Model:
             y = tf.maximum(one, 0.5 * other)
         tensors.append(y)
     outputs = draw(st.lists(st.sampled_from(range(len(tensors))), min_size=1, max_size=3, unique=True))
-    return randomise(keras.Model(tensors[0], [tensors[place] for place in {*outputs, len(tensors) - 1}]))
+    return randomised(keras.Model(tensors[0], [tensors[place] for place in {*outputs, len(tensors) - 1}]))
 
 
 @settings(max_examples=25, deadline=None)

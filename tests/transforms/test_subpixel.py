@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.transforms import networks
+from tests.transforms.networks import randomised
 from tta_lite.compat import keras
 from tta_lite.export.contents import read_contents
 from tta_lite.export.tflite import export_tflite
@@ -15,22 +19,7 @@ from tta_lite.transforms.subpixel import phases, subpixel
 from tta_lite.types import FP32, InputError
 
 L = keras.layers
-
-
-def randomised(model: keras.Model) -> keras.Model:
-    rng = np.random.default_rng(0)
-    model.set_weights([
-        rng.uniform(0.5, 1.5, weight.shape) if "variance" in weight.name else rng.normal(0, 0.2, weight.shape)
-        for weight in model.weights
-    ])  # fmt: skip
-    return model
-
-
-def net(*layers: L.Layer, shape: tuple[int, ...] = (5, 7, 6)) -> keras.Model:
-    image = x = keras.Input(shape, name="image")
-    for layer in layers:
-        x = layer(x)
-    return randomised(keras.Model(image, x))
+net = functools.partial(networks.net, shape=(5, 7, 6))
 
 
 def assert_same(old: keras.Model, new: keras.Model) -> None:

@@ -9,15 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tta_lite.boards.profile import BoardProfile
 from tta_lite.compat import keras
 from tta_lite.export.delegation import check_delegation, undelegated_ops
 from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write
 from tta_lite.guideline.case_study import FILE, MODEL, Journal, report_on_paper, say
+from tta_lite.guideline.checks import as_if_trained, missing_ops
 from tta_lite.guideline.timing import time_together
 from tta_lite.measure.benchmark import benchmark_together
 from tta_lite.measure.counting import count
-from tta_lite.models.backbones import Normalisation
+from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation
 from tta_lite.transforms.backbone import swap_backbone
 from tta_lite.types import FP32, InputError, LedgerEntry, Verdict
 
@@ -75,7 +77,8 @@ class Contender:
       size_bytes: of the float32 file.
       latency_ms: p50 on this machine; None if it was not timed.
       speedup: over the unmodified network, the median over the rounds.
-      undelegated: ops that XNNPACK does not take.
+      undelegated: ops that XNNPACK does not take here.
+      unsupported: ops that the board's runtime does not take; None if no board was given.
       added: layers that adapt it to the head.
       fault: why it cannot be used; the figures are None then.
     """
@@ -87,21 +90,20 @@ class Contender:
     latency_ms: float | None = None
     speedup: float | None = None
     undelegated: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] | None = None
     added: tuple[str, ...] = ()
     fault: str = ""
 
 
-LIGHT_BACKBONES = (
-    "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v1_g3", "shufflenet_v2_1.0",
-    "squeezenet_1.1", "mnasnet_a1", "mnasnet_b1",
-)  # fmt: skip
 UNMODIFIED = "none"
 
 
 def compare_backbones(
     model: keras.Model,
+    board: BoardProfile | None = None,
     candidates: Sequence[str] = LIGHT_BACKBONES,
     *,
+    runtime: str | None = None,
     cut: str | Sequence[str] | None = None,
     normalised: Normalisation | None = None,
     rules: Mapping[str, Any] | None = None,
@@ -113,7 +115,9 @@ def compare_backbones(
 
     Args:
       model: the unmodified network.
+      board: the target: what its runtime does not take is told. The latency is this machine's all the same.
       candidates: names that `tta_lite.models.backbones.get_backbone` knows.
+      runtime: one of the board's; its first if None.
       cut: see `swap_backbone`.
       normalised: see `swap_backbone`.
       rules: of `benchmark_together`; one thread and five rounds by default.
@@ -123,6 +127,7 @@ def compare_backbones(
       the unmodified network first, then the candidates, the fastest first; those that cannot be used last.
     """
     rules = {"num_threads": 1, "rounds": 5, "num_runs": 20, "min_secs": 0.2, **(rules or {})}
+    asked = board.runtime(runtime) if board else None
     found: dict[str, Contender] = {}
     with tempfile.TemporaryDirectory() as folder:
         files = {}
@@ -134,7 +139,7 @@ def compare_backbones(
                 if name != UNMODIFIED:
                     swap = swap_backbone(model, name, cut, normalised=normalised)
                     network, added = swap.model, tuple(one.layer for one in swap.added)
-                tflite = export_tflite(network, FP32)
+                tflite = export_tflite(as_if_trained(network), FP32)
             except InputError as error:
                 if name == UNMODIFIED:
                     raise
@@ -142,7 +147,10 @@ def compare_backbones(
                 continue
             counts = count(network)
             ops = tuple(dict.fromkeys(op.op for op in undelegated_ops(tflite)))
-            found[name] = Contender(name, counts.macs, counts.params, len(tflite), undelegated=ops, added=added)
+            missing = tuple(dict.fromkeys(miss.op for miss in missing_ops(tflite, asked))) if asked else None
+            found[name] = Contender(
+                name, counts.macs, counts.params, len(tflite), undelegated=ops, unsupported=missing, added=added
+            )
             files[name] = Path(folder, f"{index:02d}.tflite")
             files[name].write_bytes(tflite)
         write(f"timing {len(files)} files in turn, {rules['rounds']} rounds, {rules['num_threads']} thread(s)")
@@ -158,17 +166,21 @@ def compare_backbones(
 
 
 def contenders_table(contenders: Sequence[Contender]) -> str:
-    """-> GitHub Markdown, one line a backbone."""
-    head = ("backbone", "p50, ms", "speed-up", "MACs, G", "parameters, M", "file, MB", "not taken by XNNPACK", "added")
-    lines = ["| " + " | ".join(head) + " |", "|---|---:|---:|---:|---:|---:|---|---|"]
+    """-> GitHub Markdown, one line a backbone; a column for the board's runtime if one was asked."""
+    asked = any(one.unsupported is not None for one in contenders)
+    head = ["backbone", "p50, ms", "speed-up", "MACs, G", "parameters, M", "file, MB", "not taken by XNNPACK here"]
+    head += ["not supported on the board"] * asked + ["added"]
+    numbers = 5
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" + "---:|" * numbers + "---|" * (len(head) - 1 - numbers)]
     for one in contenders:
         if one.fault:
-            lines.append(f"| {one.name} | - | - | - | - | - | cannot be used: {one.fault} | - |")
-            continue
-        assert one.macs is not None and one.params is not None and one.size_bytes is not None
-        cells = (
-            one.name, f"{one.latency_ms:.1f}", f"{one.speedup:.1f}", f"{one.macs / 1e9:.2f}", f"{one.params / 1e6:.2f}",
-            f"{one.size_bytes / 1e6:.1f}", ", ".join(one.undelegated) or "-", ", ".join(one.added) or "-",
-        )  # fmt: skip
+            cells = [one.name, *["-"] * numbers, f"cannot be used: {one.fault}", *["-"] * (len(head) - numbers - 2)]
+        else:
+            assert one.macs is not None and one.params is not None and one.size_bytes is not None
+            cells = [
+                one.name, f"{one.latency_ms:.1f}", f"{one.speedup:.1f}", f"{one.macs / 1e9:.2f}",
+                f"{one.params / 1e6:.2f}", f"{one.size_bytes / 1e6:.1f}", ", ".join(one.undelegated) or "-",
+                *[", ".join(one.unsupported or ()) or "-"] * asked, ", ".join(one.added) or "-",
+            ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

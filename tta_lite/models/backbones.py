@@ -154,6 +154,11 @@ BACKBONES: dict[str, Backbone] = {
     },
     "effnet": _own("effnet", effnet, stride=8, head=effnet_head),
 }
+# What "test several light networks" (clause 6.1.1) tries if nothing else is said.
+LIGHT_BACKBONES = (
+    "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v1_g3", "shufflenet_v2_1.0",
+    "squeezenet_1.1", "mnasnet_a1", "mnasnet_b1",
+)  # fmt: skip
 # What may be followed by a width, as in mobilenet_v2_0.35.
 _WITH_WIDTH: dict[str, Callable[[str, float], Backbone]] = {
     **{

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ def swap_backbone(
     *,
     weights: str | Path | None = None,
     normalised: Normalisation | None = None,
+    check: Callable[[keras.Model, str], None] | None = None,
 ) -> Swap:
     """-> the network with another backbone; its head keeps its weights.
 
@@ -63,6 +64,8 @@ def swap_backbone(
       weights: of the new backbone: None for random ones, ``"imagenet"``, or a file.
       normalised: how the images that the model gets were normalised. With it they are first brought to what the new
         backbone expects; without it they go in as they are.
+      check: called with the new backbone alone (image -> features) and its name, before anything is put behind it;
+        it raises if the board lacks an op. `tta_lite.guideline.checks.ops_check(board)` gives one.
 
     Raises:
       InputError: no cut can be found, a name is not there, or there is a way past the cut.
@@ -92,6 +95,8 @@ def swap_backbone(
     added: list[Added] = []
     x = _renormalised(image, normalised, source, added)
     last = source.build(x, weights)
+    if check is not None:
+        check(keras.Model(image, last, name=source.name), source.name)
     taken = {layer.name for layer in flat.layers}
     features, grafts = [], []
     for place, old in enumerate(wanted):

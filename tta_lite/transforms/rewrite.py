@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -282,18 +283,17 @@ class _Rewriter:
         copy = self.copies.get(id(layer))
         if copy is not None:
             return copy(x, *rest, **kwargs)
-        copy = copy_layer(layer, **({"name": self.free_name(path)} if self.flatten else {}))
+        copy = copy_layer(layer, **({"name": self.free_name(layer.name, path)} if self.flatten else {}))
         outputs = copy(x, *rest, **kwargs)
         _copy_weights(layer, copy, path)
         self.copies[id(layer)] = copy
         self.flags.append((copy, trainable and layer.trainable))
         return outputs
 
-    def free_name(self, path: str) -> str:
-        """-> the layer's own name, or ``outer_inner`` where another layer has that."""
-        name = path.rpartition("/")[2]
-        if name in self.names:
-            name = path.replace("/", "_")
+    def free_name(self, own: str, path: str) -> str:
+        """-> the layer's own name; ``outer_inner`` where another layer has that, with a number if that is gone too."""
+        candidates = itertools.chain((own, path.replace("/", "_")), (f"{own}_{n}" for n in itertools.count(2)))
+        name = next(name for name in candidates if name not in self.names)
         self.names.add(name)
         return name
 

@@ -1,0 +1,195 @@
+"""May this step be taken on this board? Asked before any training (clauses 6.1.1 and 6.2.1)."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tta_lite.boards.profile import BoardProfile, Runtime
+from tta_lite.compat import keras
+from tta_lite.export.contents import Contents, Op, read_contents
+from tta_lite.export.delegation import undelegated_ops
+from tta_lite.export.tflite import export_tflite
+from tta_lite.models.backbones import LIGHT_BACKBONES, get_backbone
+from tta_lite.transforms.rewrite import rewrite
+from tta_lite.types import ExportSpec, InputError
+
+SHOWN = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Miss:
+    """An op that a board's runtime does not take.
+
+    Attributes:
+      op: as ``HARD_SWISH``.
+      layer: that it comes from; the tensor's name where the converter has kept no layer's.
+      why: what the runtime or its list says.
+    """
+
+    op: str
+    layer: str
+    why: str
+
+
+class UnsupportedOpsError(InputError):
+    """A network holds ops that the board's runtime does not take.
+
+    Attributes:
+      misses: all of them, in the order in which they run.
+    """
+
+    def __init__(self, text: str, misses: Sequence[Miss]):
+        super().__init__(text)
+        self.misses = tuple(misses)
+
+
+def unsupported_ops(
+    model: keras.Model, board: BoardProfile, *, runtime: str | None = None, preset: str = "fp32"
+) -> list[Miss]:
+    """Converts the untrained network and asks for each op whether the board's runtime takes it.
+
+    Nothing needs to be trained to know it: which ops a file has hangs on weights only where they are all zero, and a
+    copy of the network gets others there.
+
+    Args:
+      model: one image of a fixed size in, one tensor out.
+      board: the target.
+      runtime: one of the board's; its first if None.
+      preset: of the export.
+
+    Returns:
+      what it does not take, in the order in which the ops run; empty: it takes every one.
+
+    Raises:
+      InputError: the network does not convert, or the runtime does not run files of that preset.
+
+    Example:
+      >>> from tta_lite.boards.profile import get_board
+      >>> image = keras.Input((8, 8, 4))
+      >>> net = keras.Model(image, keras.layers.Conv2DTranspose(4, 4, strides=2, padding="same", name="up")(image))
+      >>> unsupported_ops(net, get_board("rk3399"))
+      []
+    """
+    chosen = board.runtime(runtime)
+    if preset not in chosen.presets:
+        raise InputError(
+            f"{chosen.name} {chosen.version} on {board.title} runs files of {', '.join(chosen.presets)}. "
+            f"Received: {preset!r}"
+        )
+    rng = np.random.default_rng(0)
+    model = as_if_trained(model)
+    images = [rng.normal(size=(1, *model.input_shape[1:])).astype(np.float32) for _ in range(2)]
+    tflite = export_tflite(model, ExportSpec(preset), images if preset == "int8" else ())
+    return missing_ops(tflite, chosen, [layer.name for layer in model.layers])
+
+
+def as_if_trained(model: keras.Model) -> keras.Model:
+    """-> a copy whose biases and batch norms do something: the converter leaves out a bias that is zero."""
+    rng = np.random.default_rng(0)
+    copy = rewrite(model, {}, flatten=True)
+    copy.set_weights([
+        values + rng.uniform(0.01, 0.1, values.shape).astype(values.dtype) if values.size and np.ptp(values) == 0
+        else values
+        for values in copy.get_weights()
+    ])  # fmt: skip
+    return copy
+
+
+def missing_ops(tflite: bytes, runtime: Runtime, layers: Sequence[str] = ()) -> list[Miss]:
+    """-> the ops of a file that a runtime does not take, in order.
+
+    Args:
+      tflite: the file.
+      runtime: of a board.
+      layers: names of the network's layers in their order, by which the misses are told.
+    """
+    contents = read_contents(tflite)
+    if runtime.ask:
+        whys = {one.index: one.why for one in undelegated_ops(tflite)}
+    else:
+        whys = {op.index: why for op in contents.ops if (why := _why_not(op, runtime))}
+    return [
+        Miss(contents.ops[index].name, _layer(contents, contents.ops[index], layers), why)
+        for index, why in sorted(whys.items())
+    ]
+
+
+def _why_not(op: Op, runtime: Runtime) -> str:
+    if op.name not in runtime.ops:
+        return f"{runtime.name} {runtime.version} has no {op.name}"
+    most = runtime.max_inputs.get(op.name, len(op.inputs))
+    if len(op.inputs) > most:
+        return f"{runtime.name} {runtime.version} takes {op.name} with {most} inputs, and this one has {len(op.inputs)}"
+    return ""
+
+
+def _layer(contents: Contents, op: Op, layers: Sequence[str]) -> str:
+    # A fused op's tensor bears the names of all that was fused, as in "net/act/Relu;net/conv/Conv2D": the last one is
+    # the first layer.
+    known = set(layers)
+    written = contents.tensors[op.outputs[0]].name
+    for path in reversed(written.split(";")):
+        parts = path.split("/")
+        for start in range(len(parts)):
+            for end in range(len(parts), start, -1):
+                name = "/".join(parts[start:end])
+                if name in known:
+                    return name
+    if layers and op.outputs[0] in contents.outputs:
+        # The output tensor bears the name of the output.
+        return layers[-1]
+    return re.sub(r"^StatefulPartitionedCall/", "", written)
+
+
+def ops_check(
+    board: BoardProfile,
+    *,
+    runtime: str | None = None,
+    preset: str = "fp32",
+    others: Sequence[str] = LIGHT_BACKBONES,
+) -> Callable[[keras.Model, str], None]:
+    """-> what `swap_backbone` takes as `check`: it raises before any training where the board lacks an op.
+
+    The message names op and layer, and the other light networks that would pass: those are converted too, which takes
+    some seconds each, but only on a miss.
+
+    Args:
+      board: the target.
+      runtime: one of the board's; its first if None.
+      preset: of the export that is planned.
+      others: backbones to try on a miss.
+
+    Raises:
+      UnsupportedOpsError: by the function that comes back.
+    """
+
+    def check(features: keras.Model, name: str) -> None:
+        misses = unsupported_ops(features, board, runtime=runtime, preset=preset)
+        if not misses:
+            return
+        passing = [other for other in others if other != name and _passes(other, features.input_shape[1:])]
+        chosen = board.runtime(runtime)
+        said = "; ".join(f"{miss.op} of layer {miss.layer!r} ({miss.why})" for miss in misses[:SHOWN])
+        if len(misses) > SHOWN:
+            rest = sorted({miss.op for miss in misses[SHOWN:]})
+            said += f"; and {len(misses) - SHOWN} more ({', '.join(rest)})"
+        raise UnsupportedOpsError(
+            f"Every op of a backbone must be supported on the target ({board.title}, {chosen.name} {chosen.version}, "
+            f"{preset}). Light networks that would pass: {', '.join(passing) or 'none of those that were tried'}. "
+            f"Received: {name!r} with {said}",
+            misses,
+        )
+
+    def _passes(other: str, shape: tuple[int, ...]) -> bool:
+        image = keras.Input(shape)
+        try:
+            network = keras.Model(image, get_backbone(other).build(image, None))
+            return not unsupported_ops(network, board, runtime=runtime, preset=preset)
+        except InputError:
+            return False
+
+    return check
