@@ -2,11 +2,12 @@
 
   tta-lite factorize --model=net.keras --out=runs/factorize
   tta-lite factorize --model=net.keras --select='deconv*' --rank=64 --images=calibration.npy --out=runs/narrow
-  tta-lite factorize --model=net.keras --subpixel --out=runs/subpixel
+  tta-lite factorize --model=net.keras --subpixel=measured --preset=int8 --board=rk3399 --out=runs/subpixel
 
 Writes the new network (steps/01-g2/model.keras, to be fine-tuned), both as .tflite, what became of each layer
 (changes.txt), and the table. With --images (a .npy file [N, H, W, C], as the network takes them) the new weights are
-fitted to real inputs. --subpixel replaces Deconvs by convolutions and DEPTH_TO_SPACE, which gives the same outputs.
+fitted to real inputs. --subpixel replaces Deconvs by convolutions and DEPTH_TO_SPACE, which gives the same outputs:
+each one that is faster so on this machine (and whose ops the board takes), or all.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from absl import flags, logging
 
 from recipes import _app, _timing
-from tta_lite.types import InputError
+from tta_lite.types import PRESETS, InputError
 
 METHODS = ("bottleneck", "bottleneck_group", "depthwise_separable", "spatial", "stacked_3x3")
 
@@ -31,7 +32,15 @@ _KEPT = flags.DEFINE_float("kept", None, "Or: as few as keep this share of each 
 _MACS = flags.DEFINE_integer("macs", None, "Or: as a target for the network allows.", 1)
 _GROUPS = flags.DEFINE_integer("groups", 2, "Of bottleneck_group.", 2)
 _IMAGES = flags.DEFINE_string("images", None, "Calibration images, a .npy file [N, H, W, C].")
-_SUBPIXEL = flags.DEFINE_bool("subpixel", False, "Instead: Deconvs as convolutions and DEPTH_TO_SPACE.")
+_SUBPIXEL = flags.DEFINE_enum(
+    "subpixel",
+    None,
+    ("measured", "all"),
+    "Instead: Deconvs as convolutions and DEPTH_TO_SPACE; those faster so, or all.",
+)
+_PRESET = flags.DEFINE_enum("preset", "fp32", PRESETS, "Of --subpixel=measured: in which files the Deconvs are timed.")
+_BOARD = flags.DEFINE_string("board", None, "Of --subpixel=measured: the target, e.g. rk3399, must take the new ops.")
+_RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if not given.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)] + [*_timing.FLAGS]
@@ -39,7 +48,9 @@ _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags, factorises, prints what became of each layer and the table."""
+    from tta_lite.boards.profile import get_board
     from tta_lite.guideline import structure
+    from tta_lite.guideline.deconvs import choose_subpixel
     from tta_lite.models.files import load_network
     from tta_lite.report import table
     from tta_lite.report.environment import describe_run
@@ -49,7 +60,13 @@ def main(argv: Sequence[str]) -> None:
 
     logging.set_verbosity(logging.WARNING)
     model = load_network(_MODEL.value)
-    if _SUBPIXEL.value:
+    if _SUBPIXEL.value == "measured":
+        board = get_board(_BOARD.value) if _BOARD.value else None
+        chosen = choose_subpixel(
+            model, board, preset=_PRESET.value, runtime=_RUNTIME.value, rules=_timing.rules()
+        )  # fmt: skip
+        new, text, why = chosen.model, chosen.table(), "Deconvs that are faster as convolutions and DEPTH_TO_SPACE"
+    elif _SUBPIXEL.value == "all":
         woven = subpixel(model)
         if not woven.moved:
             raise InputError(f"--subpixel needs a network with Deconvs of stride 2 or more. Received: {_MODEL.value}")

@@ -83,9 +83,11 @@ def test_narrower_convolutions_with_images(network, tmp_path):
     assert "up0" in text and "bottleneck" in text
 
 
-def test_subpixel_gives_the_same_outputs(network, tmp_path):
-    done = run("factorize", f"--model={network}", "--subpixel", f"--out={tmp_path}/run", *QUICK)
+@pytest.mark.parametrize("how", ["all", "measured"])
+def test_subpixel_gives_the_same_outputs(how, network, tmp_path):
+    done = run("factorize", f"--model={network}", f"--subpixel={how}", f"--out={tmp_path}/run", *QUICK)
     assert done.returncode == 0, done.stderr
+    assert all(name in (tmp_path / "run/changes.txt").read_text() for name in ("up0", "up1"))
     old, new = (load_network(path) for path in (network, tmp_path / "run/steps/01-g2/model.keras"))
     x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
     np.testing.assert_allclose(new(x), old(x), rtol=1e-4, atol=1e-6)

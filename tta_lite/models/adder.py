@@ -96,11 +96,11 @@ def _distance(x: Any, kernel: Any, stride: int, eta: float) -> Any:
     @tf.custom_gradient
     def distance(x: Any, kernel: Any) -> tuple[Any, Any]:
         windows = _windows(x, kernel, stride)
-        y = -tf.add_n([
-            tf.reduce_sum(tf.abs(pixels[..., None] - kernel[i, j]), axis=-2)
-            for i, row in enumerate(windows)
-            for j, pixels in enumerate(row)
-        ])  # fmt: skip
+        # One by one and from zero: TFLite has ADD_N and NEG for floats only, and XNNPACK has no ADD_N.
+        y = tf.zeros((), x.dtype)
+        for i, row in enumerate(windows):
+            for j, pixels in enumerate(row):
+                y -= tf.reduce_sum(tf.abs(pixels[..., None] - kernel[i, j]), axis=-2)
 
         def gradients(upstream: Any) -> tuple[Any, Any]:
             total = tf.reduce_sum(upstream, axis=(0, 1, 2))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tta_lite.compat import keras
+from tta_lite.models.adder import adder_resnet20
 from tta_lite.models.blocks import pooled_head
 from tta_lite.models.effnet import effnet, effnet_head
 from tta_lite.models.mnasnet import MNASNETS, mnasnet
@@ -153,6 +154,8 @@ BACKBONES: dict[str, Backbone] = {
         for depth in (121, 169, 201)
     },
     "effnet": _own("effnet", effnet, stride=8, head=effnet_head),
+    # For pictures of 32 x 32, as in the paper: at 224 x 224 it would compute for seconds.
+    "adder_resnet20": _own("adder_resnet20", adder_resnet20, stride=4),
 }
 # What "test several light networks" (clause 6.1.1) tries if nothing else is said.
 LIGHT_BACKBONES = (
@@ -172,11 +175,12 @@ _WITH_WIDTH: dict[str, Callable[[str, float], Backbone]] = {
         for variant in MNASNETS
     },
     "effnet": lambda name, width: _own(name, effnet, stride=8, head=effnet_head, width=width),
+    "adder_resnet20": lambda name, width: _own(name, adder_resnet20, stride=4, width=width),
 }
 
 
 def get_backbone(name: str) -> Backbone:
-    """-> the backbone of that name; a MobileNet's, MnasNet's or EffNet's may end with its width.
+    """-> the backbone of that name; a MobileNet's, MnasNet's, EffNet's or AdderNet's may end with its width.
 
     >>> get_backbone("mobilenet_v2_0.35").name
     'mobilenet_v2_0.35'
@@ -190,6 +194,6 @@ def get_backbone(name: str) -> Backbone:
     if match:
         return _WITH_WIDTH[match.group(1)](name, float(match.group(2)))
     raise InputError(
-        f"Unknown backbone. Expected one of {', '.join(BACKBONES)}; a width may follow a MobileNet, MnasNet or EffNet, "
-        f"as in mobilenet_v2_0.35. Received: {name!r}"
+        f"Unknown backbone. Expected one of {', '.join(BACKBONES)}; a width may follow a MobileNet, MnasNet, EffNet or "
+        f"AdderNet, as in mobilenet_v2_0.35. Received: {name!r}"
     )

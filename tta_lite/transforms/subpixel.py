@@ -135,11 +135,11 @@ def subpixel(model: keras.Model, select: Sequence[str] | None = None, *, move: b
     """
     flat = rewrite(model, {}, flatten=True)
     graph = trace(flat)
-    calls = _chosen(graph, select)
+    calls = chosen_deconvs(graph, select)
     edits: dict[str, Builder] = {}
     moved = []
     for call in calls:
-        chain = _chain(graph, call) if move else []
+        chain = pointwise_chain(graph, call) if move else []
         channels = [graph.shapes[one.writes[0]][-1] or 0 for one in (call, *chain)]
         # The last of the places with the fewest channels: what is done before the weaving needs no more memory.
         place = len(channels) - 1 - int(np.argmin(channels[::-1]))
@@ -154,7 +154,12 @@ def _pass_on(x: Any, keep: Keep) -> Any:
     return x
 
 
-def _chosen(graph: Graph, select: Sequence[str] | None) -> list[Call]:
+def chosen_deconvs(graph: Graph, select: Sequence[str] | None) -> list[Call]:
+    """-> the calls of the Deconvs that `subpixel` is to rewrite.
+
+    Raises:
+      InputError: a name that is no Deconv, or one whose settings are not handled.
+    """
     deconvs = {call.name: call for call in graph.calls if isinstance(call.layer, L.Conv2DTranspose)}
     if select is None:
         names = [name for name, call in deconvs.items() if max(call.layer.strides) > 1]
@@ -182,7 +187,7 @@ def _chosen(graph: Graph, select: Sequence[str] | None) -> list[Call]:
     return [deconvs[name] for name in names]
 
 
-def _chain(graph: Graph, call: Call) -> list[Call]:
+def pointwise_chain(graph: Graph, call: Call) -> list[Call]:
     """-> the layers that follow one by one and look at each pixel alone."""
     chain: list[Call] = []
     while True:
