@@ -14,12 +14,12 @@ def test_names():
         *("mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"),
         *(f"shufflenet_v1_g{groups}" for groups in (1, 2, 3, 4, 8)),
         *(f"shufflenet_v2_{width}" for width in (0.5, 1.0, 1.5, 2.0)),
-        *("squeezenet_1.0", "squeezenet_1.1", "mnasnet_a1", "mnasnet_b1", "effnet"),
+        *("squeezenet_1.0", "squeezenet_1.1", "mnasnet_a1", "mnasnet_b1", "effnet", "adder_resnet20"),
         *(f"densenet{depth}" for depth in (121, 169, 201)),
     }
     assert all(name == backbone.name for name, backbone in BACKBONES.items())
     others = {name: backbone.stride for name, backbone in BACKBONES.items() if backbone.stride != 32}
-    assert others == {"squeezenet_1.0": 16, "squeezenet_1.1": 16, "effnet": 8}
+    assert others == {"squeezenet_1.0": 16, "squeezenet_1.1": 16, "effnet": 8, "adder_resnet20": 4}
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v1_0.25", "mobilenet_v2_0.35", "mobilenet_v3_small_0.75"])

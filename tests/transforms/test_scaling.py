@@ -35,9 +35,24 @@ def test_a_builder_is_called_with_what_is_wanted():
     assert half.macs / 1e6 == pytest.approx(149 * (160 / 224) ** 2, rel=0.02)
 
 
+def test_names_of_the_zoo():
+    # torchvision's mnasnet0_5 and shufflenet_v2_x2_0.
+    half = count(scale("mnasnet_b1", width=0.5))
+    assert (half.trainable_params, round(half.macs / 1e6)) == (2_218_512, pytest.approx(105, abs=5))
+    assert count(scale("shufflenet_v2_1.0", width=2.0)).trainable_params == 7_393_996
+    # 4, 8 and 4 units become 2, 4 and 2.
+    names = {layer.name.split("_pconv1")[0] for layer in scale("shufflenet_v2_0.5", depth=0.5, resolution=64).layers}
+    units = sorted(name for name in names if name.startswith("stage") and "_block" in name and name.count("_") == 1)
+    assert units == [f"stage{s}_block{b}" for s, n in ((2, 2), (3, 4), (4, 2)) for b in range(1, n + 1)]
+
+
 @pytest.mark.parametrize(
     ("network", "options", "said"),
     [
+        ("mobilenet_v2", {"depth": 0.5}, r"cannot change its depth; mnasnet_a1, .* can. Received: depth=0\.5"),
+        ("resnet50", {"width": 0.5}, "Width and depth can be changed of mobilenet_v1, .*'resnet50' with width=0"),
+        ("mobilenet_v9", {"width": 0.5}, "Unknown backbone"),
+        ("shufflenet_v2_1.0", {"width": 0.7}, "`width` must be one of 0.5, 1.0"),
         (lambda: A.MobileNet(weights=None), {"depth": 0.5}, "must take `depth`.*it takes none"),
         (lambda **all: A.MobileNet(weights=None), {"width": 0}, "`width` must be a number above 0. Received: 0"),
     ],

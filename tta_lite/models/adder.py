@@ -5,6 +5,7 @@ Chen et al., *AdderNet: Do We Really Need Multiplications in Deep Learning?*, CV
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -135,7 +136,7 @@ def _scattered(part: Any, x: Any, row: int, column: int, stride: int) -> Any:
     return tf.pad(part, ((0, 0), (row, below), (column, right), (0, 0)))
 
 
-def adder_resnet20(x: Any, *, width: float = 1.0) -> Any:
+def adder_resnet20(x: Any, *, width: float = 1.0, depth: float = 1.0) -> Any:
     """[B, H, W, 3] -> [B, H / 4, W / 4, 64]: ResNet-20 for CIFAR with Adder2D; the first layer stays a convolution.
 
     As the authors train it, https://github.com/huawei-noah/AdderNet.
@@ -143,12 +144,19 @@ def adder_resnet20(x: Any, *, width: float = 1.0) -> Any:
     Args:
       x: images, 32 x 32 in the paper.
       width: multiplies all channels.
+      depth: multiplies the blocks of each stage, rounded up.
+
+    Raises:
+      InputError: a width or depth of 0 or less.
     """
+    for argument, value in (("width", width), ("depth", depth)):
+        if not value > 0:
+            raise InputError(f"Argument `{argument}` must be above 0. Received: {value!r}")
     filters = [max(1, round(count * width)) for count in (16, 32, 64)]
     x = L.Conv2D(filters[0], 3, padding="same", use_bias=False, name="stem")(x)
     x = L.ReLU(name="stem_act")(batch_norm(x, "stem_bn"))
     for stage, count in enumerate(filters, start=1):
-        for block in range(1, 4):
+        for block in range(1, math.ceil(3 * depth) + 1):
             stride = 2 if stage > 1 and block == 1 else 1
             x = _block(x, count, stride, f"stage{stage}_block{block}")
     return x

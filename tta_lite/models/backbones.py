@@ -128,72 +128,103 @@ def _resnet_backbone(depth: int) -> Backbone:
     return Backbone(f"resnet{depth}", functools.partial(_build_resnet, depth=depth), IMAGENET)
 
 
-def _mobilenet_backbone(name: str, family: str, width: float) -> Backbone:
+def _mobilenet_backbone(name: str, family: str, width: float = 1.0) -> Backbone:
     head = functools.partial(mobilenet_v3_head, family=family, width=width) if "v3" in family else pooled_head
     build = functools.partial(_build_mobilenet, family=family, width=width)
     return Backbone(name, build, MINUS_ONE_TO_ONE, head=head)
 
 
-BACKBONES: dict[str, Backbone] = {
-    **{f"resnet{depth}": _resnet_backbone(depth) for depth in RESNETS},
-    **{family: _mobilenet_backbone(family, family, 1.0) for family in MOBILENETS},
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """Backbones that can be made wider, narrower, deeper or shallower.
+
+    Attributes:
+      build: name of the backbone, and ``width=`` and ``depth=`` as far as it takes them -> the backbone.
+      takes: which of the two it takes.
+    """
+
+    build: Callable[..., Backbone]
+    takes: tuple[str, ...]
+
+
+BOTH = ("width", "depth")
+FAMILIES: dict[str, Family] = {
+    **{family: Family(functools.partial(_mobilenet_backbone, family=family), ("width",)) for family in MOBILENETS},
     **{
-        f"shufflenet_v1_g{groups}": _own(f"shufflenet_v1_g{groups}", shufflenet_v1, groups=groups)
+        f"mnasnet_{variant}": Family(functools.partial(_own, family=mnasnet, variant=variant), BOTH)
+        for variant in MNASNETS
+    },
+    **{
+        f"shufflenet_v1_g{groups}": Family(functools.partial(_own, family=shufflenet_v1, groups=groups), BOTH)
         for groups in V1_FILTERS
     },
-    **{f"shufflenet_v2_{width}": _own(f"shufflenet_v2_{width}", shufflenet_v2, width=width) for width in V2_FILTERS},
+    "shufflenet_v2": Family(functools.partial(_own, family=shufflenet_v2), BOTH),
+    "effnet": Family(functools.partial(_own, family=effnet, stride=8, head=effnet_head), ("width",)),
+    # For pictures of 32 x 32, as in the paper: at 224 x 224 it would compute for seconds.
+    "adder_resnet20": Family(functools.partial(_own, family=adder_resnet20, stride=4), BOTH),
+}
+
+BACKBONES: dict[str, Backbone] = {
+    **{f"resnet{depth}": _resnet_backbone(depth) for depth in RESNETS},
+    **{name: family.build(name) for name, family in FAMILIES.items() if name != "shufflenet_v2"},
+    **{
+        f"shufflenet_v2_{width}": FAMILIES["shufflenet_v2"].build(f"shufflenet_v2_{width}", width=width)
+        for width in V2_FILTERS
+    },
     **{
         f"squeezenet_{version}": _own(
             f"squeezenet_{version}", squeezenet, version=version, stride=16, head=squeezenet_head
         )
         for version in SQUEEZENETS
     },
-    **{f"mnasnet_{variant}": _own(f"mnasnet_{variant}", mnasnet, variant=variant) for variant in MNASNETS},
     **{
         f"densenet{depth}": Backbone(f"densenet{depth}", functools.partial(_build_densenet, depth=depth), IMAGENET)
         for depth in (121, 169, 201)
     },
-    "effnet": _own("effnet", effnet, stride=8, head=effnet_head),
-    # For pictures of 32 x 32, as in the paper: at 224 x 224 it would compute for seconds.
-    "adder_resnet20": _own("adder_resnet20", adder_resnet20, stride=4),
 }
 # What "test several light networks" (clause 6.1.1) tries if nothing else is said.
 LIGHT_BACKBONES = (
     "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v1_g3", "shufflenet_v2_1.0",
     "squeezenet_1.1", "mnasnet_a1", "mnasnet_b1",
 )  # fmt: skip
-# What may be followed by a width, as in mobilenet_v2_0.35.
-_WITH_WIDTH: dict[str, Callable[[str, float], Backbone]] = {
-    **{
-        family: functools.partial(lambda name, width, family: _mobilenet_backbone(name, family, width), family=family)
-        for family in MOBILENETS
-    },
-    **{
-        f"mnasnet_{variant}": functools.partial(
-            lambda name, width, variant: _own(name, mnasnet, variant=variant, width=width), variant=variant
-        )
-        for variant in MNASNETS
-    },
-    "effnet": lambda name, width: _own(name, effnet, stride=8, head=effnet_head, width=width),
-    "adder_resnet20": lambda name, width: _own(name, adder_resnet20, stride=4, width=width),
-}
 
 
-def get_backbone(name: str) -> Backbone:
-    """-> the backbone of that name; a MobileNet's, MnasNet's, EffNet's or AdderNet's may end with its width.
+def get_backbone(name: str, *, width: float | None = None, depth: float | None = None) -> Backbone:
+    """-> the backbone of that name; that of a family of `FAMILIES` may end with its width.
 
     >>> get_backbone("mobilenet_v2_0.35").name
     'mobilenet_v2_0.35'
+    >>> get_backbone("mnasnet_b1", width=0.5, depth=0.5).name
+    'mnasnet_b1_0.5_d0.5'
+
+    Args:
+      name: a key of `BACKBONES`, or of `FAMILIES` with a width behind it.
+      width: multiplies the channels; for a key of `FAMILIES` that takes it.
+      depth: multiplies the blocks of each stage; for a key of `FAMILIES` that takes it.
 
     Raises:
-      InputError: there is none of that name.
+      InputError: there is none of that name, or it cannot be scaled so.
     """
-    if name in BACKBONES:
+    wanted = {key: value for key, value in (("width", width), ("depth", depth)) if value is not None}
+    match = re.fullmatch(rf"({'|'.join(FAMILIES)})_(\d+(?:\.\d+)?)", name)
+    if not wanted and name in BACKBONES:
         return BACKBONES[name]
-    match = re.fullmatch(rf"({'|'.join(_WITH_WIDTH)})_(\d+(?:\.\d+)?)", name)
     if match:
-        return _WITH_WIDTH[match.group(1)](name, float(match.group(2)))
+        name, wanted = match.group(1), {**wanted, "width": float(match.group(2)) * wanted.get("width", 1.0)}
+    if name in FAMILIES and wanted:
+        family = FAMILIES[name]
+        for key, value in wanted.items():
+            if key not in family.takes:
+                able = [other for other, one in FAMILIES.items() if key in one.takes]
+                raise InputError(f"{name} cannot change its {key}; {', '.join(able)} can. Received: {key}={value!r}")
+        label = name + (f"_{wanted['width']}" if "width" in wanted else "")
+        return family.build(label + (f"_d{wanted['depth']}" if "depth" in wanted else ""), **wanted)
+    if name in BACKBONES:
+        raise InputError(
+            f"Width and depth can be changed of {', '.join(FAMILIES)}. Received: {name!r} with "
+            f"{', '.join(f'{key}={value}' for key, value in wanted.items())}"
+        )
     raise InputError(
-        f"Unknown backbone. Expected one of {', '.join(BACKBONES)}; a width may follow a MobileNet, MnasNet, EffNet or "
-        f"AdderNet, as in mobilenet_v2_0.35. Received: {name!r}"
+        f"Unknown backbone. Expected one of {', '.join(BACKBONES)}; a width may follow {', '.join(FAMILIES)}, as in "
+        f"mobilenet_v2_0.35. Received: {name!r}"
     )

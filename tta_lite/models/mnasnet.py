@@ -5,6 +5,7 @@ Tan et al., CVPR 2019, figure 7, https://arxiv.org/abs/1807.11626: A1 with squee
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from tta_lite.compat import keras
@@ -38,27 +39,30 @@ MNASNETS = {
 STEM, FIRST, LAST = 32, 16, 1280
 
 
-def mnasnet(x: Any, variant: str = "b1", *, width: float = 1.0) -> Any:
+def mnasnet(x: Any, variant: str = "b1", *, width: float = 1.0, depth: float = 1.0) -> Any:
     """[B, H, W, 3] -> [B, H / 32, W / 32, 1280]: the convolutions of MnasNet.
 
     Args:
       x: images, height and width multiples of 32.
       variant: a key of `MNASNETS`.
       width: multiplies all channels but the last convolution's; each becomes a multiple of 8.
+      depth: multiplies the blocks of each stage, rounded up (Tan and Le, *EfficientNet*, 2019).
 
     Raises:
-      InputError: an unknown variant, or a width of 0 or less.
+      InputError: an unknown variant, or a width or depth of 0 or less.
     """
     if variant not in MNASNETS:
         raise InputError(f"Argument `variant` must be one of {', '.join(MNASNETS)}. Received: {variant!r}")
     if not width > 0:
         raise InputError(f"Argument `width` must be above 0. Received: {width!r}")
+    if not depth > 0:
+        raise InputError(f"Argument `depth` must be above 0. Received: {depth!r}")
     x = conv_bn(x, rounded(STEM * width), 3, strides=2, name="stem")
     # A separable convolution without expansion.
     x = depthwise_bn(x, 3, name="sep_dwconv")
     x = conv_bn(x, rounded(FIRST * width), 1, act=None, name="sep_project")
     for place, stage in enumerate(MNASNETS[variant], start=2):
-        for block in range(1, stage.repeats + 1):
+        for block in range(1, math.ceil(stage.repeats * depth) + 1):
             stride = stage.stride if block == 1 else 1
             x = _inverted_residual(x, stage, rounded(stage.filters * width), stride, f"stage{place}_block{block}")
     return conv_bn(x, LAST, 1, name="last")

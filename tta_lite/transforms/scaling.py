@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tta_lite.compat import keras
+from tta_lite.models.backbones import get_backbone
+from tta_lite.models.classifier import classifier
 from tta_lite.transforms.graph import check_graph
 from tta_lite.transforms.rewrite import rewrite
 from tta_lite.types import InputError
@@ -19,7 +21,7 @@ Builder = Callable[..., keras.Model]
 
 
 def scale(
-    network: keras.Model | Builder,
+    network: keras.Model | Builder | str,
     *,
     width: float | None = None,
     depth: float | None = None,
@@ -28,22 +30,26 @@ def scale(
     """-> the network in another size.
 
     A model keeps its weights and can change its resolution alone: other channels or layers would be another network. A
-    builder is called with what it takes of ``width``, ``depth`` and ``resolution``.
+    builder is called with what is given of ``width``, ``depth`` and ``resolution``. A name of the zoo becomes a
+    classifier with random weights.
 
     Args:
-      network: a functional model with one image as input, or a function that makes one.
-      width: multiplies the channels; builders only.
-      depth: multiplies the layers; builders only.
-      resolution: height and width of the pictures in pixels.
+      network: a functional model with one image as input; a function that makes one; or what
+        `tta_lite.models.backbones.get_backbone` knows, as ``"mnasnet_b1"``.
+      width: multiplies the channels; builders and names only.
+      depth: multiplies the blocks of each stage; builders and names only.
+      resolution: height and width of the pictures in pixels; 224 for names if not given.
 
     Raises:
-      InputError: a builder does not take an argument; or a model that cannot change its resolution, as one that
-        flattens its features into a dense layer.
+      InputError: a builder or a family of networks does not take an argument; or a model that cannot change its
+        resolution, as one that flattens its features into a dense layer.
 
     Example:
       >>> net = keras.applications.MobileNetV2(alpha=0.35, weights=None, input_shape=(96, 96, 3))
       >>> scale(net, resolution=64).input_shape
       (None, 64, 64, 3)
+      >>> scale("shufflenet_v2_1.0", depth=0.5, resolution=160).name
+      'shufflenet_v2_1.0_d0.5'
     """
     wanted = {
         name: value
@@ -60,6 +66,8 @@ def scale(
                 f"Received: {network.name!r} with {', '.join(unfit)}"
             )
         return network if resolution is None else _resized(network, resolution)
+    if isinstance(network, str):
+        return classifier(get_backbone(network, width=width, depth=depth), input_size=resolution or 224)
     return network(**_accepted(network, wanted))
 
 
