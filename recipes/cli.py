@@ -18,6 +18,7 @@ RECIPES: Mapping[str, str] = {
     "case_study": "recipes.case_study",
     "swap_backbone": "recipes.swap_backbone",
     "factorize": "recipes.factorize",
+    "scale": "recipes.scale",
     "benchmark": "recipes.benchmark",
 }
 USER_MISTAKE = 2

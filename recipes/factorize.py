@@ -43,7 +43,9 @@ _BOARD = flags.DEFINE_string("board", None, "Of --subpixel=measured: the target,
 _RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if not given.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
-_FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)] + [*_timing.FLAGS]
+_FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
+_FLAGS += _timing.FLAGS
+flags.adopt_module_key_flags(_timing)
 
 
 def main(argv: Sequence[str]) -> None:

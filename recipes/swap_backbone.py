@@ -31,7 +31,9 @@ _RUNTIME = flags.DEFINE_string("runtime", None, "Of the board, e.g. armnn; its u
 _PRESET = flags.DEFINE_enum("preset", "fp32", PRESETS, "Of the export that is planned: what the board is asked for.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
-_FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)] + [*_timing.FLAGS]
+_FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
+_FLAGS += _timing.FLAGS
+flags.adopt_module_key_flags(_timing)
 
 
 def main(argv: Sequence[str]) -> None:

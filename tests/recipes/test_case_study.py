@@ -61,7 +61,7 @@ DRIVER = """
 import contextlib, io, json, sys
 from absl import flags
 from absl.testing import flagsaver
-from recipes import _app, case_study
+from recipes import _app, _pose_data, case_study
 
 def run(words):
     out, err = io.StringIO(), io.StringIO()
@@ -75,7 +75,7 @@ def tasks(words):
 
     with flagsaver.flagsaver():
         flags.FLAGS(["case_study", *words])
-        task_for = case_study._tasks()
+        task_for = _pose_data.tasks(64)
         task = task_for(MINUS_ONE_TO_ONE)
         assert task_for(MINUS_ONE_TO_ONE) is task
     return {

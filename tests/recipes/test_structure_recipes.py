@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,9 @@ def test_subpixel_gives_the_same_outputs(how, network, tmp_path):
             ["--model={net}", "--backbone=mobilenet_v3_small", "--board=rk3399", "--runtime=armnn"],
             "would pass: mobilenet_v1, mobilenet_v2",
         ),
+        ("scale", ["--model={net}", "--pose=mobilenet_v2"], "Expected one of --model, --network and --pose"),
+        ("scale", ["--model={net}", "--resolutions=big"], "--resolutions must list numbers"),
+        ("scale", ["--model={net}", "--widths=0.5"], "A model can change its resolution only"),
         ("factorize", ["--model={net}", "--select=nothing"], "matches no layer"),
         ("factorize", ["--model={net}", "--images={torn}"], "--images must be a .npy file of numbers"),
     ],
@@ -119,3 +123,30 @@ def test_mistakes_are_one_line(recipe, flags, said, network, tmp_path):
     assert len(errors) == 1 and said in errors[0]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_grid_of_a_network_of_ones_own(network, tmp_path):
+    done = run("scale", f"--model={network}", "--resolutions=64,32", f"--out={tmp_path}/run", *QUICK)
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "run/table.md").read_text().splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["resolution 64", "resolution 32"]
+    macs = [float(line.split("|")[2]) for line in lines[2:]]
+    # Every layer works on a quarter of the pixels.
+    assert macs[0] == pytest.approx(4 * macs[1], rel=0.1)
+
+
+def test_a_grid_that_is_trained_and_goes_on(tmp_path):
+    words = (
+        "--pose=mobilenet_v1_0.25", "--widths=1.0,0.5", "--resolutions=32", "--train_people=16", "--test_people=4",
+        f"--out={tmp_path}/run", *QUICK,
+    )  # fmt: skip
+    done = run("scale", *words)
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "run/table.md").read_text()
+    assert "PCKh@0.5" in table
+    # Trained already: only scored and timed again.
+    again = run("scale", *words)
+    assert again.returncode == 0, again.stderr
+    scores = [re.findall(r"[\d.]+ \([\d.]+ to [\d.]+\)", text) for text in (table, again.stdout)]
+    assert len(scores[0]) == 2 and scores[0] == scores[1]
+    assert "epoch 1/1" not in again.stderr

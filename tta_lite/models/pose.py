@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tta_lite.compat import keras
-from tta_lite.models.backbones import get_backbone
+from tta_lite.models.backbones import Backbone, get_backbone
 from tta_lite.models.resnet import batch_norm, he_normal_fan_out
 from tta_lite.types import InputError
 
 
 def pose_resnet(
-    backbone: str = "resnet50",
+    backbone: str | Backbone = "resnet50",
     *,
     joints: int = 16,
     input_size: int = 256,
@@ -29,7 +29,7 @@ def pose_resnet(
     """-> a model from ``image`` [B, S, S, 3] to ``heatmaps`` [B, S/4, S/4, joints], linear and float32.
 
     Args:
-      backbone: a name that `tta_lite.models.backbones.get_backbone` knows.
+      backbone: a name that `tta_lite.models.backbones.get_backbone` knows, or a `Backbone`.
       joints: 16 for MPII, 17 for COCO, 14 for LSP.
       input_size: S, height and width of the images in pixels, a multiple of 32.
       weights: of the backbone: None for random ones, ``"imagenet"``, or a local file.
@@ -40,7 +40,7 @@ def pose_resnet(
     Raises:
       InputError: an argument out of its range, or weights that do not fit.
     """
-    source = get_backbone(backbone)
+    source = get_backbone(backbone) if isinstance(backbone, str) else backbone
     _require_positive("joints", joints)
     _require_positive("input_size", input_size)
     if input_size % source.stride:
@@ -66,7 +66,7 @@ def pose_resnet(
         dtype="float32",
         name="heatmaps",
     )(x)
-    return keras.Model(image, heatmaps, name=name or f"pose_{backbone}")
+    return keras.Model(image, heatmaps, name=name or f"pose_{source.name}")
 
 
 def pconv_block(x: Any, filters: int, *, name: str) -> Any:
