@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
+from tests import networks
 from tta_lite.compat import keras
 from tta_lite.export.tflite import export_tflite
 from tta_lite.measure.counting import count
@@ -14,21 +17,10 @@ from tta_lite.types import DYNAMIC, FP32, INT8, InputError
 L = keras.layers
 
 
-def randomised(model: keras.Model) -> keras.Model:
-    """The converter shares constants that are equal, such as biases that are all zero."""
-    rng = np.random.default_rng(0)
-    model.set_weights([
-        rng.uniform(0.5, 1.5, weight.shape) if "variance" in weight.name else rng.normal(0, 0.05, weight.shape)
-        for weight in model.weights
-    ])  # fmt: skip
-    return model
-
-
-def net(*layers: L.Layer, shape: tuple[int, ...] = (8, 8, 4)) -> keras.Model:
-    image = x = keras.Input(shape, name="image")
-    for layer in layers:
-        x = layer(x)
-    return randomised(keras.Model(image, x))
+# Weights from chance: the converter shares constants that are equal, such as biases that are all zero. Small ones, so
+# that int8 can hold what comes out.
+net = functools.partial(networks.net, shape=(8, 8, 4), std=0.05)
+randomised = functools.partial(networks.randomised, std=0.05)
 
 
 # By hand: what comes out, how many products each value of it takes; weights and biases.

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from tests.transforms import networks
-from tests.transforms.networks import randomised
+from tests import networks
+from tests.networks import randomised
 from tta_lite.compat import keras
 from tta_lite.measure.counting import count
 from tta_lite.models.pose import pose_resnet

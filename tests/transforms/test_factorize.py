@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from tests.transforms import networks
+from tests import networks
 from tta_lite.compat import keras
 from tta_lite.measure.counting import count
 from tta_lite.models.pose import pose_resnet

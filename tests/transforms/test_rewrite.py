@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.transforms.networks import randomised
+from tests.networks import randomised
 from tta_lite.compat import keras
 from tta_lite.transforms.rewrite import copy_layer, rewrite
 from tta_lite.types import InputError

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.transforms import networks
-from tests.transforms.networks import randomised
+from tests import networks
+from tests.networks import randomised
 from tta_lite.compat import keras
 from tta_lite.export.contents import read_contents
 from tta_lite.export.tflite import export_tflite
