@@ -6,8 +6,11 @@ import math
 import numpy as np
 import pytest
 
+from tta_lite.compat import keras
 from tta_lite.datasets.pose_set import JointSet, PoseSet
-from tta_lite.models.backbones import Normalisation
+from tta_lite.datasets.synthetic import synthetic_pose
+from tta_lite.models.backbones import MINUS_ONE_TO_ONE, Normalisation
+from tta_lite.models.pose import pose_resnet
 from tta_lite.tasks.crop import Augmentation
 from tta_lite.tasks.pose import PoseTask
 from tta_lite.types import InputError
@@ -196,6 +199,14 @@ def test_a_network_that_knows_the_joints_scores_100(flip_test):
 
 def test_a_network_that_is_a_head_off_scores_0():
     assert task().score(oracle(people(5, 1), shift=1.0)).value == 0
+
+
+def test_an_untrained_network_scores_under_5_on_the_synthetic_people():
+    people = synthetic_pose(100, seed=1, picture_size=96)
+    task = PoseTask(people, people, MINUS_ONE_TO_ONE, input_size=64, batch_size=4)
+    keras.utils.set_random_seed(0)
+    model = pose_resnet("mobilenet_v1_0.25", input_size=64, bottleneck=16)
+    assert task.score(lambda images: model(images, training=False).numpy()).value < 5
 
 
 def test_swapped_hands_are_found_by_the_score():
