@@ -6,7 +6,7 @@ import pytest
 from tta_lite.compat import keras
 from tta_lite.models.backbones import IMAGENET, MINUS_ONE_TO_ONE, get_backbone
 from tta_lite.models.pose import pose_resnet
-from tta_lite.transforms.backbone import find_cut, swap_backbone
+from tta_lite.transforms.backbone import find_cuts, swap_backbone
 from tta_lite.transforms.graph import trace
 from tta_lite.types import InputError
 
@@ -28,13 +28,13 @@ SMALL = {"weights": None, "input_shape": (64, 64, 3), "classes": 10}
     ],
 )
 def test_the_cut_of_classifiers(build, cut, last):
-    assert find_cut(trace(build(**SMALL))).name == cut
+    assert [call.name for call in find_cuts(trace(build(**SMALL)))] == [cut]
 
 
 def test_squeeze_and_excite_is_no_head():
     graph = trace(A.MobileNetV3Small(**SMALL))
     # Its first block pools as well. The head pools once more, before its own convolution.
-    call = find_cut(graph)
+    [call] = find_cuts(graph)
     assert [size for size in graph.shapes[call.writes[0]][1:3]] == [2, 2]
     assert graph.shapes[call.writes[0]][-1] == 576
 
@@ -70,6 +70,41 @@ def nested() -> keras.Model:
     image = keras.Input((64, 64, 3), name="image")
     x = A.VGG16(include_top=False, weights=None, input_shape=(64, 64, 3))(L.Rescaling(1 / 255)(image))
     return keras.Model(image, L.Dense(3, name="head")(L.GlobalAveragePooling2D()(x)))
+
+
+def decoder(x, skip, filters, name):
+    x = L.Concatenate(name=f"{name}_cat")([L.UpSampling2D(name=f"{name}_up")(x), skip])
+    return L.Conv2D(filters, 3, padding="same", activation="relu", name=f"{name}_conv")(x)
+
+
+def test_a_nested_encoder_that_gives_several_features():
+    image = keras.Input((64, 64, 3), name="image")
+    x, skips = (inner := keras.Input((64, 64, 3))), []
+    for place, filters in enumerate((8, 16, 24), start=1):
+        x = L.Conv2D(filters, 3, strides=2, padding="same", activation="relu", name=f"down{place}")(x)
+        skips.append(x)
+    encoder = keras.Model(inner, skips, name="eyes")
+    one, two, three = encoder(image)
+    old = keras.Model(image, decoder(decoder(three, two, 8, "up1"), one, 4, "up2"), name="unet")
+    swapped = swap_backbone(old, LIGHT)
+    assert swapped.cut == ("down1", "down2", "down3")
+    # V1's own features of those sizes, and a PConv each for the channels.
+    assert [added.layer for added in swapped.added] == ["adapt1_pconv", "adapt2_pconv", "adapt3_pconv"]
+    assert swapped.model.output_shape == (None, 32, 32, 4)
+    np.testing.assert_array_equal(
+        swapped.model.get_layer("up2_conv").get_weights()[0], old.get_layer("up2_conv").get_weights()[0]
+    )
+
+
+def test_an_encoder_that_is_known_by_its_name_only():
+    image = keras.Input((64, 64, 3), name="image")
+    low = L.Conv2D(8, 3, strides=4, padding="same", name="encoder_low")(image)
+    deep = L.Conv2D(8, 3, strides=2, padding="same", name="encoder_deep")(low)
+    old = keras.Model(image, decoder(deep, low, 4, "up"))
+    assert swap_backbone(old, LIGHT).cut == ("encoder_low", "encoder_deep")
+    # A decoder is no backbone, however large it is.
+    names = keras.Model(image, decoder(deep, low, 4, "features"))
+    assert swap_backbone(names, LIGHT).cut == ("encoder_low", "encoder_deep")
 
 
 def test_a_nested_backbone():

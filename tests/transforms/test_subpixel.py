@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+import tensorflow_model_optimization as tfmot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +16,9 @@ from tta_lite.export.tflite import export_tflite
 from tta_lite.measure.counting import count
 from tta_lite.models.layers import DepthToSpace
 from tta_lite.models.pose import pose_resnet
+from tta_lite.transforms.cleanup import fold_batch_norm
 from tta_lite.transforms.subpixel import phases, subpixel
-from tta_lite.types import FP32, InputError
+from tta_lite.types import FP32, INT8, InputError
 
 L = keras.layers
 net = functools.partial(networks.net, shape=(5, 7, 6))
@@ -179,3 +181,55 @@ def test_depth_to_space_refuses_channels_that_do_not_fit():
         DepthToSpace(2)(keras.Input((4, 4, 6)))
     with pytest.raises(InputError, match="`block` must be 2 or more"):
         DepthToSpace(1)
+
+
+class NoOp(tfmot.quantization.keras.QuantizeConfig):
+    """For a layer that only moves values."""
+
+    def get_weights_and_quantizers(self, layer):
+        return []
+
+    def get_activations_and_quantizers(self, layer):
+        return []
+
+    def set_quantize_weights(self, layer, quantize_weights):
+        pass
+
+    def set_quantize_activations(self, layer, quantize_activations):
+        pass
+
+    def get_output_quantizers(self, layer):
+        return []
+
+    def get_config(self):
+        return {}
+
+
+def test_nothing_is_left_that_cannot_be_quantised_in_training():
+    old = net(
+        L.Conv2D(4, 1, name="pconv"),
+        L.Conv2DTranspose(6, 4, strides=2, padding="same", use_bias=False, name="up"),
+        L.BatchNormalization(name="bn"),
+        L.ReLU(name="act"),
+        L.Conv2D(3, 1, name="head"),
+        shape=(8, 8, 6),
+    )
+    # Batch norm first: TFMOT quantises it only behind a convolution of its own.
+    new = subpixel(fold_batch_norm(old)).model
+    quantise = tfmot.quantization.keras
+
+    def annotated(layer):
+        config = (NoOp(),) if isinstance(layer, DepthToSpace) else ()
+        return quantise.quantize_annotate_layer(layer, *config)
+
+    with quantise.quantize_scope({"NoOp": NoOp}):
+        aware = quantise.quantize_apply(keras.models.clone_model(new, clone_function=annotated))
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(64, 8, 8, 6)).astype(np.float32)
+    wanted = old(images).numpy()
+    aware.compile(keras.optimizers.Adam(1e-3), "mse")
+    losses = aware.fit(images, wanted, batch_size=8, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    tflite = export_tflite(aware, INT8, list(images[:16, None]))
+    assert "TRANSPOSE_CONV" not in {op.name for op in read_contents(tflite).ops}
+    assert read_contents(tflite).float_ops() == []

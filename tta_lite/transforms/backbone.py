@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tta_lite.transforms.rewrite import graft, rewrite
 from tta_lite.types import InputError
 
 L = keras.layers
+# What networks with several features call their backbone.
+PREFIXES = re.compile(r"(backbone|encoder|base_model|feature_extractor|features)\d*[_./-]", re.IGNORECASE)
 POOLINGS = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D)
 
 
@@ -60,7 +63,7 @@ def swap_backbone(
       model: functional, one image as input, size fixed; nested models are flattened. It is not changed.
       backbone: a name that `tta_lite.models.backbones.get_backbone` knows, or a `Backbone`.
       cut: the layer after which the head begins; several for a head that reads features of several sizes. Found by
-        itself where one tensor leads to the first layer that pools, flattens or enlarges what leads to all outputs.
+        itself (`find_cuts`) for usual models.
       weights: of the new backbone: None for random ones, ``"imagenet"``, or a file.
       normalised: how the images that the model gets were normalised. With it they are first brought to what the new
         backbone expects; without it they go in as they are.
@@ -83,8 +86,8 @@ def swap_backbone(
             "A backbone can be swapped in a network that takes one image of a fixed size, [B, H, W, C]. "
             f"Received: inputs {[tuple(tensor.shape) for tensor in flat.inputs]}"
         )
-    graph = trace(flat)
-    names = [cut] if isinstance(cut, str) else list(cut) if cut else [find_cut(graph).name]
+    given = [cut] if isinstance(cut, str) else list(cut or ())
+    names = given or _flat_names(flat, find_cuts(trace(model)))
     wanted = [_output_of(flat, name) for name in names]
     for name, tensor in zip(names, wanted, strict=True):
         if len(tensor.shape) != 4:
@@ -117,24 +120,71 @@ def swap_backbone(
     return Swap(new, tuple(names), tuple(features), tuple(added))
 
 
-def find_cut(graph: Graph) -> Call:
-    """-> the layer after which the head begins.
+def find_cuts(graph: Graph) -> list[Call]:
+    """-> the layers after which the head begins, named ``outer/inner`` where they are in a nested model.
 
-    The head begins with the first layer that pools over the whole picture, flattens or enlarges it, and that every way
-    to the outputs goes through: squeeze-and-excite blocks pool too, but there is a way past them.
+    Tried in this order:
+
+    1. One layer, before the first that pools over the whole picture, flattens or enlarges it, if every way to the
+       outputs goes through both. Squeeze-and-excite blocks pool too, but there is a way past them.
+    2. A nested model whose outputs are feature maps: the layers that give those (feature pyramids read several). The
+       largest, if there are several.
+    3. Layers whose names begin with a word for a backbone (`PREFIXES`): those of them that other layers read.
 
     Raises:
-      InputError: there is no such place, as in feature pyramids and U-nets, where the head reads several tensors.
+      InputError: none of these is there.
+
+    Example: a decoder that reads features of two sizes.
+      >>> image = keras.Input((32, 32, 3))
+      >>> low = L.Conv2D(4, 3, strides=2, padding="same", name="encoder_1")(image)
+      >>> deep = L.Conv2D(8, 3, strides=2, padding="same", name="encoder_2")(low)
+      >>> merged = L.Concatenate()([L.UpSampling2D()(deep), low])
+      >>> [call.name for call in find_cuts(trace(keras.Model(image, L.Conv2D(1, 1)(merged))))]
+      ['encoder_1', 'encoder_2']
     """
     for call in graph.calls:
         if not _begins_head(graph, call) or len(call.reads) != 1 or call.reads[0] not in graph.producers:
             continue
         if _cuts(graph, call.writes[0]) and _cuts(graph, call.reads[0]):
-            return graph.producers[call.reads[0]]
+            return [graph.producers[call.reads[0]]]
+    nested: dict[str, list[Call]] = {}
+    for call in graph.calls:
+        outer, slash, _ = call.name.partition("/")
+        if slash:
+            nested.setdefault(outer, []).append(call)
+    called: dict[str, list[Call]] = {}
+    for call in graph.calls:
+        if word := PREFIXES.match(call.name):
+            called.setdefault(word.group(1).lower(), []).append(call)
+    for group in (*sorted(nested.values(), key=len, reverse=True), *called.values()):
+        border = _border(graph, group)
+        ends = {number for call in border for number in call.writes}
+        # A group that gives the model's own outputs is a decoder.
+        if border and not ends & set(graph.outputs) and all(len(graph.shapes[number]) == 4 for number in ends):
+            return border
     raise InputError(
-        "No layer was found after which the head begins: one that leads to the first pooling over the whole picture, "
-        "flattening or enlargement, with no way past it. Expected: argument `cut`, one name or several. Received: None"
+        "No layer was found after which the head begins: none that leads to the first pooling over the whole picture, "
+        "flattening or enlargement with no way past it, no nested model that gives feature maps, and no layers whose "
+        "names begin with backbone, encoder or the like. Expected: argument `cut`, one name or several. Received: None"
     )
+
+
+def _border(graph: Graph, group: list[Call]) -> list[Call]:
+    """-> the calls of a group whose tensors are read outside of it, or are outputs of the model."""
+    inside = set(group)
+    return [
+        call
+        for call in group
+        if any(
+            number in graph.outputs or not inside.issuperset(graph.readers.get(number, ())) for number in call.writes
+        )
+    ]
+
+
+def _flat_names(flat: keras.Model, calls: list[Call]) -> list[str]:
+    """-> what the flattened model calls these layers: ``inner``, or ``outer_inner`` where another one had that name."""
+    known = {layer.name for layer in flat.layers}
+    return [joined if (joined := call.name.replace("/", "_")) in known else call.layer.name for call in calls]
 
 
 def _begins_head(graph: Graph, call: Call) -> bool:
