@@ -35,8 +35,9 @@ check: $(DEV)  ## format, lint, types and import order only
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_layering.py
 
+# All but the one that needs a trained network.
 bench: $(DEV)  ## the benchmarks; figures, no verdict
-	@for file in $(wildcard benchmarks/bench_*.py); do \
+	@for file in $(filter-out benchmarks/bench_bottleneck.py,$(wildcard benchmarks/bench_*.py)); do \
 	  echo "== $$file"; $(BIN)/python "$$file" || exit 1; \
 	done
 
