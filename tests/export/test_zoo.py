@@ -14,8 +14,9 @@ from tta_lite.types import FP32, ExportSpec
 
 # What XNNPACK leaves of a network, in float32 and in int8; of all others nothing. In docs/networks.md too.
 EXCEPTIONS = {
-    # Overlapping windows with padding at the border.
     **{f"shufflenet_v1_g{groups}": (set(), {"AVERAGE_POOL_2D"}) for groups in (1, 2, 3, 4, 8)},
+    **{f"densenet{depth}": (set(), {"AVERAGE_POOL_2D"}) for depth in (121, 169, 201)},
+    **{f"mobilenet_v3_{size}": (set(), {"HARD_SWISH"}) for size in ("small", "large")},
     # Every second pixel, for each tap of a kernel with a stride; and int8 arithmetic on five axes.
     "adder_resnet20": ({"STRIDED_SLICE"}, {"STRIDED_SLICE", "ABS", "SUB"}),
 }

@@ -34,7 +34,7 @@ def small_net() -> keras.Model:
     return randomised(keras.Model(image, L.Conv2D(2, 1, name="head")(y), name="small"))
 
 
-# One network of each family, and those whose graph is made in another way; `slow` has them all.
+# Networks whose graphs are made in different ways; `slow` has them all.
 FAMILIES = (
     "ConvNeXtTiny",
     "DenseNet121",
