@@ -75,7 +75,7 @@ def tasks(words):
 
     with flagsaver.flagsaver():
         flags.FLAGS(["case_study", *words])
-        task_for = _pose_data.tasks(64)
+        task_for = _pose_data.tasks(case_study._INPUT_SIZE.value)
         task = task_for(MINUS_ONE_TO_ONE)
         assert task_for(MINUS_ONE_TO_ONE) is task
     return {
