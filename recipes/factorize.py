@@ -1,6 +1,7 @@
 """G2 on a network of your own: its costly convolutions factorised, with weights from the old ones, measured.
 
   tta-lite factorize --model=net.keras --out=runs/factorize
+  tta-lite factorize --model=net.keras --select=0.01 --macs=0.6 --out=runs/two_fifths_less
   tta-lite factorize --model=net.keras --select='deconv*' --rank=64 --images=calibration.npy --out=runs/narrow
   tta-lite factorize --model=net.keras --subpixel=measured --preset=int8 --board=rk3399 --out=runs/subpixel
 
@@ -29,7 +30,7 @@ _SELECT = flags.DEFINE_list(
 )
 _RANK = flags.DEFINE_integer("rank", None, "Channels between the two new layers.", 1)
 _KEPT = flags.DEFINE_float("kept", None, "Or: as few as keep this share of each kernel's energy (default 0.9).", 0, 1)
-_MACS = flags.DEFINE_integer("macs", None, "Or: as a target for the network allows.", 1)
+_MACS = flags.DEFINE_float("macs", None, "Or: as a target for the network allows; below 1 a share of its MACs now.", 0)
 _GROUPS = flags.DEFINE_integer("groups", 2, "Of bottleneck_group.", 2)
 _IMAGES = flags.DEFINE_string("images", None, "Calibration images, a .npy file [N, H, W, C].")
 _SUBPIXEL = flags.DEFINE_enum(
@@ -79,9 +80,15 @@ def main(argv: Sequence[str]) -> None:
         )
     else:
         found = factorize(
-            model, _METHOD.value, _select(_SELECT.value), rank=_RANK.value, kept=_KEPT.value, macs=_MACS.value,
+            model, _METHOD.value, _select(_SELECT.value), rank=_RANK.value, kept=_KEPT.value, macs=_target(_MACS.value),
             groups=_GROUPS.value, images=_images(_IMAGES.value),
         )  # fmt: skip
+        if not any(change.method for change in found.changes):
+            reasons = "; ".join(f"{change.name}: {change.why}" for change in found.changes)
+            raise InputError(
+                "None of the selected convolutions becomes cheaper so. Expected: a lower --kept, a --rank, a --macs "
+                f"target or other layers. Received: {reasons}"
+            )
         new, text, why = found.model, found.table(), f"{_METHOD.value} of {', '.join(_SELECT.value)}"
     folder = RunFolder.open(
         _OUT.value, describe_run({holder.name: holder.value for holder in _FLAGS}, recipe="factorize")
@@ -111,6 +118,15 @@ def _select(values: Sequence[str]) -> int | float | list[str]:
             except ValueError:
                 continue
     return list(values)
+
+
+def _target(macs: float | None) -> float | None:
+    """-> a share as it is, a number of MACs as a whole number.
+
+    >>> _target(0.5), _target(2e9)
+    (0.5, 2000000000)
+    """
+    return macs if macs is None or macs < 1 else int(macs)
 
 
 def _images(path: str | None) -> Any:

@@ -110,6 +110,7 @@ def test_subpixel_gives_the_same_outputs(how, network, tmp_path):
         ("scale", ["--model={net}", "--resolutions=big"], "--resolutions must list numbers"),
         ("scale", ["--model={net}", "--widths=0.5"], "A model can change its resolution only"),
         ("factorize", ["--model={net}", "--select=nothing"], "matches no layer"),
+        ("factorize", ["--model={net}", "--kept=1.0"], "None of the selected convolutions becomes cheaper so"),
         ("factorize", ["--model={net}", "--images={torn}"], "--images must be a .npy file of numbers"),
     ],
 )

@@ -232,6 +232,19 @@ def test_bad_arguments_are_said(arguments, said):
         factorize(old, **arguments)
 
 
+def test_a_share_that_no_layer_has_is_said():
+    same = [L.Conv2D(16, 3, padding="same", name=f"conv{place}") for place in range(4)]
+    with pytest.raises(InputError, match=r"the costliest, 'conv\d', has 25\.0% of the MACs.*Received: 0\.5"):
+        factorize(net(*same), select=0.5)
+
+
+def test_a_target_may_be_a_share():
+    model = net(*(L.Conv2D(32, 3, padding="same", name=f"conv{place}") for place in range(3)))
+    found = factorize(model, select=3, macs=0.5)
+    assert found.macs_after <= found.macs_before / 2
+    assert factorize(model, select=3, macs=found.macs_before // 2).macs_after == found.macs_after
+
+
 def test_an_open_size_is_said():
     image = keras.Input((None, None, 3))
     with pytest.raises(InputError, match=r"needs a fixed size.*'conv'"):

@@ -88,7 +88,7 @@ def factorize(
     *,
     rank: int | None = None,
     kept: float | None = None,
-    macs: int | None = None,
+    macs: int | float | None = None,
     round_to: int = 8,
     groups: int = 2,
     images: np.ndarray | None = None,
@@ -105,7 +105,8 @@ def factorize(
         or names and patterns as in ``deconv*``.
       rank: channels between the two new layers.
       kept: or: as few as keep this share of each kernel's energy, 0..1. The default is 0.9.
-      macs: or: as many as a target for the whole network allows, taken away where the least energy is lost a MAC.
+      macs: or: as many as a target for the whole network allows, taken away where the least energy is lost a MAC; a
+        number below 1 is a share of what it costs now.
       round_to: ranks are multiples of this, which kernels like (ranks given by `rank` stay as they are).
       groups: of ``bottleneck_group``.
       images: calibration images [N, H, W, C] as the network takes them. With them the new weights are fitted to the
@@ -128,6 +129,7 @@ def factorize(
     flat = rewrite(model, {}, flatten=True)
     graph = trace(flat)
     costs = {call.name: _macs(graph, call) for call in graph.calls}
+    target = None if macs is None else int(macs * sum(costs.values()) if macs < 1 else macs)
     chosen, by_name = _selected(graph, costs, select)
     plans: dict[str, Plan] = {}
     reasons: dict[str, str] = {}
@@ -144,7 +146,7 @@ def factorize(
         else:
             reasons[name] = answer
     others = sum(costs.values()) - sum(costs[name] for name in plans)
-    ranks = choose_ranks(plans, costs, others, rank=rank, kept=kept, macs=macs, round_to=round_to)
+    ranks = choose_ranks(plans, costs, others, rank=rank, kept=kept, macs=target, round_to=round_to)
     changes: list[Change] = []
     edits: dict[str, Builder] = {}
     for name, call in chosen.items():
@@ -169,7 +171,7 @@ def factorize(
     return Factorization(rewrite(flat, edits), tuple(changes), before, before - saved)
 
 
-def _check_arguments(method: str, rank: int | None, kept: float | None, macs: int | None, round_to: int) -> None:
+def _check_arguments(method: str, rank: int | None, kept: float | None, macs: float | None, round_to: int) -> None:
     if method not in METHODS:
         raise InputError(f"Argument `method` must be one of {', '.join(METHODS)}. Received: {method!r}")
     given = [name for name, value in (("rank", rank), ("kept", kept), ("macs", macs)) if value is not None]
@@ -177,7 +179,8 @@ def _check_arguments(method: str, rank: int | None, kept: float | None, macs: in
         raise InputError(f"Only one of `rank`, `kept` and `macs` can choose the ranks. Received: {', '.join(given)}")
     if kept is not None and not 0 < kept <= 1:
         raise InputError(f"Argument `kept` must lie in 0..1. Received: {kept!r}")
-    for name, value in (("rank", rank), ("macs", macs), ("round_to", round_to)):
+    is_share = isinstance(macs, float) and 0 < macs < 1
+    for name, value in (("rank", rank), ("macs", None if is_share else macs), ("round_to", round_to)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
             raise InputError(f"Argument `{name}` must be a whole number, 1 or more. Received: {value!r}")
 
@@ -228,7 +231,14 @@ def _selected(graph: Graph, costs: dict[str, int], select: Select) -> tuple[dict
         return {name: convs[name] for name in order[:select]}, set()
     if isinstance(select, float) and 0 < select < 1:
         total = sum(costs.values())
-        return {name: convs[name] for name in order if costs[name] >= select * total}, set()
+        costly = [name for name in order if costs[name] >= select * total]
+        if not costly:
+            most = f"{order[0]!r}, has {costs[order[0]] / max(total, 1):.1%}" if order else "there is none"
+            raise InputError(
+                f"Argument `select` must leave a convolution to factorise; the costliest, {most} of the MACs. "
+                f"Expected: a smaller share, how many of the costliest, or names. Received: {select!r}"
+            )
+        return {name: convs[name] for name in costly}, set()
     raise InputError(
         "Argument `select` must be how many of the costliest convolutions (1 or more), a share of the MACs (between 0 "
         f"and 1), or names. Received: {select!r}"
