@@ -27,13 +27,13 @@ from tta_lite.types import ExportSpec, InputError
 
 BASELINE = "resnet50"
 LIGHT = (
-    "resnet18", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v1_g1",
-    "shufflenet_v1_g3", "shufflenet_v2_0.5", "shufflenet_v2_1.0", "shufflenet_v2_2.0", "squeezenet_1.0",
-    "squeezenet_1.1", "mnasnet_a1", "mnasnet_b1", "densenet121", "effnet", "adder_resnet20",
+    "resnet18", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v1_g3",
+    "shufflenet_v2_0.5", "shufflenet_v2_1.0", "squeezenet_1.0", "squeezenet_1.1", "mnasnet_a1", "mnasnet_b1",
+    "densenet121", "effnet", "adder_resnet20",
 )  # fmt: skip
 SMALL = {"effnet": 32, "adder_resnet20": 32}
 
-_NETWORKS = flags.DEFINE_list("networks", LIGHT, "Which.")
+_NETWORKS = flags.DEFINE_list("networks", list(LIGHT), "Which.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "The files are timed in turn, so many times.", 1)
 _THREADS = flags.DEFINE_integer("num_threads", 1, "Of the interpreter.", 1)
 
