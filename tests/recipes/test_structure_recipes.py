@@ -101,11 +101,7 @@ def test_subpixel_gives_the_same_outputs(how, network, tmp_path):
         ("swap_backbone", ["--model={torn}"], "cannot be read as a model of tf_keras"),
         ("swap_backbone", ["--model={net}", "--backbone=mobilenet_v9"], "Unknown backbone."),
         ("swap_backbone", ["--model={net}", "--board=rk9999"], "A board is one of rk3399"),
-        (
-            "swap_backbone",
-            ["--model={net}", "--backbone=mobilenet_v3_small", "--board=rk3399", "--runtime=armnn"],
-            "would pass: mobilenet_v1, mobilenet_v2",
-        ),
+        ("swap_backbone", ["--model={net}", "--board=rk3399", "--runtime=tensorrt"], "has the runtimes litert-xnnpack"),
         ("scale", ["--model={net}", "--pose=mobilenet_v2"], "Expected one of --model, --network and --pose"),
         ("scale", ["--model={net}", "--resolutions=big"], "--resolutions must list numbers"),
         ("scale", ["--model={net}", "--widths=0.5"], "A model can change its resolution only"),
@@ -136,6 +132,18 @@ def test_a_grid_of_a_network_of_ones_own(network, tmp_path):
     assert macs[0] == pytest.approx(4 * macs[1], rel=0.1)
 
 
+@pytest.mark.slow
+def test_a_board_that_lacks_an_op_ends_it(network, tmp_path):
+    done = run(
+        "swap_backbone", f"--model={network}", "--backbone=mobilenet_v3_small", "--board=rk3399", "--runtime=armnn",
+        f"--out={tmp_path}/run",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "would pass: mobilenet_v1, mobilenet_v2" in done.stderr and "HARD_SWISH of layer" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 def test_a_grid_that_is_trained_and_goes_on(tmp_path):
     words = (
         "--pose=mobilenet_v1_0.25", "--widths=1.0,0.5", "--resolutions=32", "--train_people=16", "--test_people=4",

@@ -42,7 +42,6 @@ FAMILIES = (
     "InceptionV3",
     "MobileNetV2",
     "MobileNetV3Small",
-    "NASNetMobile",
     "RegNetX002",
     "ResNet50",
     "VGG16",
