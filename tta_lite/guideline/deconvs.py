@@ -15,6 +15,7 @@ from tta_lite.compat import keras
 from tta_lite.export.tflite import export_tflite
 from tta_lite.guideline.case_study import say
 from tta_lite.guideline.checks import as_if_trained, missing_ops
+from tta_lite.guideline.timing import QUICK_RULES
 from tta_lite.measure.benchmark import Speedup, benchmark_together
 from tta_lite.transforms.graph import trace
 from tta_lite.transforms.rewrite import rewrite
@@ -89,7 +90,7 @@ def choose_subpixel(
     Raises:
       InputError: see `subpixel`; or there is no such Deconv.
     """
-    rules = {"num_threads": 1, "rounds": 5, "num_runs": 20, "min_secs": 0.2, **(rules or {})}
+    rules = {**QUICK_RULES, **(rules or {})}
     asked = board.runtime(runtime) if board else None
     flat = rewrite(model, {}, flatten=True)
     graph = trace(flat)

@@ -12,6 +12,7 @@ from typing import Any
 from tta_lite.compat import keras
 from tta_lite.export.tflite import export_tflite
 from tta_lite.guideline.case_study import say
+from tta_lite.guideline.timing import QUICK_RULES
 from tta_lite.measure.benchmark import Speedup, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.transforms.scaling import Builder, scale
@@ -91,7 +92,7 @@ def scaling_grid(
       >>> [str(cell.size) for cell in cells], cells[0].macs > cells[1].macs
       (['resolution 32', 'resolution 16'], True)
     """
-    rules = {"num_threads": 1, "rounds": 5, "num_runs": 20, "min_secs": 0.2, **(rules or {})}
+    rules = {**QUICK_RULES, **(rules or {})}
     sizes = [Size(*place) for place in itertools.product(widths, depths, resolutions)]
     if not sizes or len(set(sizes)) < len(sizes):
         raise InputError(f"A grid must have one size or more, each once. Received: {[str(size) for size in sizes]}")

@@ -16,7 +16,7 @@ from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write
 from tta_lite.guideline.case_study import FILE, MODEL, Journal, report_on_paper, say
 from tta_lite.guideline.checks import as_if_trained, missing_ops
-from tta_lite.guideline.timing import time_together
+from tta_lite.guideline.timing import QUICK_RULES, time_together
 from tta_lite.measure.benchmark import benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation
@@ -126,7 +126,7 @@ def compare_backbones(
     Returns:
       the unmodified network first, then the candidates, the fastest first; those that cannot be used last.
     """
-    rules = {"num_threads": 1, "rounds": 5, "num_runs": 20, "min_secs": 0.2, **(rules or {})}
+    rules = {**QUICK_RULES, **(rules or {})}
     asked = board.runtime(runtime) if board else None
     found: dict[str, Contender] = {}
     with tempfile.TemporaryDirectory() as folder:
