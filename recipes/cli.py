@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import tta_lite
 
 RECIPES: Mapping[str, str] = {
+    "guideline": "recipes.guideline",
     "case_study": "recipes.case_study",
     "swap_backbone": "recipes.swap_backbone",
     "factorize": "recipes.factorize",

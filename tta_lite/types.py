@@ -193,6 +193,43 @@ class Task(Protocol):
         """How good the predictions for the test part are."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What the target can bear. ``None``: no limit.
+
+    Attributes:
+      max_latency_ms: p50 of one inference, milliseconds.
+      max_size_kib: of the ``.tflite`` file, in units of 1,024 bytes.
+      max_zip_kib: of the same file compressed (deflate), as it is sent or stored.
+      max_peak_memory_mib: by which a process grows that loads and runs the file, in units of 1,024 x 1,024 bytes.
+      max_accuracy_drop: points that the accuracy may lie below that of the unmodified network, 0..100.
+
+    Example:
+      >>> Budget(max_latency_ms=350).max_accuracy_drop
+      3.0
+
+    Raises:
+      InputError: no limit on anything that costs, or one that is not a positive number.
+    """
+
+    max_latency_ms: float | None = None
+    max_size_kib: float | None = None
+    max_zip_kib: float | None = None
+    max_peak_memory_mib: float | None = None
+    max_accuracy_drop: float = 3.0
+
+    def __post_init__(self) -> None:
+        costs = ("max_latency_ms", "max_size_kib", "max_zip_kib", "max_peak_memory_mib")
+        if all(getattr(self, name) is None for name in costs):
+            raise InputError(f"A budget needs one limit or more of {', '.join(costs)}. Received: none of them")
+        for name in costs:
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"Argument `{name}` must be a number above 0. Received: {value!r}")
+        if not 0 <= self.max_accuracy_drop <= 100:
+            raise InputError(f"Argument `max_accuracy_drop` must lie in 0..100. Received: {self.max_accuracy_drop!r}")
+
+
 class Verdict(str, enum.Enum):
     """What became of a step."""
 

@@ -41,7 +41,7 @@ def write_bundle(
     tflite: bytes,
     *,
     name: str,
-    normalisation: Normalisation,
+    normalisation: Normalisation | None,
     golden_inputs: np.ndarray,
 ) -> Path:
     """Writes the folder, whole or not at all; a bundle that was there before is replaced.
@@ -50,7 +50,7 @@ def write_bundle(
       folder: the artifact folder.
       tflite: a file with one input and one output.
       name: what the network is called; it also names the C array.
-      normalisation: how RGB pixels become the numbers that the network takes.
+      normalisation: how RGB pixels become the numbers that the network takes; None: not known here.
       golden_inputs: [N, H, W, 3] float32, normalised; a few are enough.
 
     Returns:
@@ -72,7 +72,7 @@ def write_bundle(
 
 
 def _write_files(
-    folder: Path, tflite: bytes, name: str, normalisation: Normalisation, golden_inputs: np.ndarray
+    folder: Path, tflite: bytes, name: str, normalisation: Normalisation | None, golden_inputs: np.ndarray
 ) -> None:
     symbol = c_symbol(name)
     predictor = TFLitePredictor(tflite)
@@ -94,11 +94,7 @@ def _write_files(
             "c_array": {"header": "model_data.h", "symbol": symbol, "length": f"{symbol}_len"} if has_array else None,
             "input": _edge_record(predictor.input),
             "output": _edge_record(predictor.output),
-            "normalisation": {
-                "formula": "real = (pixel - mean) / std for each channel, pixels 0..255, channels red, green, blue",
-                "mean": normalisation.mean,
-                "std": normalisation.std,
-            },
+            "normalisation": _normalisation_record(normalisation),
             "memory": dataclasses.asdict(contents.memory()),
             "undelegated_ops": [dataclasses.asdict(op) for op in undelegated_ops(tflite)],
             "runtime": _runtime(),
@@ -136,6 +132,13 @@ def _write_golden(folder: Path, tflite: bytes, predictor: TFLitePredictor, image
             "of the runtime's own kernels against XNNPACK on these inputs, and at least one step of the output's scale"
         ),
     }
+
+
+def _normalisation_record(normalisation: Normalisation | None) -> dict[str, Any] | None:
+    if normalisation is None:
+        return None
+    formula = "real = (pixel - mean) / std for each channel, pixels 0..255, channels red, green, blue"
+    return {"formula": formula, "mean": normalisation.mean, "std": normalisation.std}
 
 
 def _edge_record(edge: Edge) -> dict[str, Any]:

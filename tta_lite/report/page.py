@@ -58,6 +58,8 @@ def render_page(
       context: all optional. ``summary``: one or two sentences on what was done; ``dataset``: what was scored on;
         ``command``: what to type to run it again; ``chosen``: the row that the headline speaks of;
         ``caution``: what the headline must not be read as;
+        ``budget``, ``advice``, ``trials``, ``support``, ``outlook``: of a guideline run, see
+        `tta_lite.report.guideline`;
         ``recipe``: the record of ``recipe.json``; ``facts``: more lines (name -> text) on how it was measured.
     """
     given = dict(context or {})
@@ -87,6 +89,7 @@ def render_page(
         packages=_pairs((given.get("recipe") or {}).get("packages")),
         flags=_pairs((given.get("recipe") or {}).get("flags")),
         limits=[*notes, *general],
+        **{name: given.get(name) or () for name in ("budget", "advice", "trials", "support", "outlook")},
         dash=cols.DASH,
     )  # fmt: skip
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -12,10 +11,10 @@ import tensorflow as tf
 from tta_lite.compat import keras
 from tta_lite.datasets.pose_set import PoseSet
 from tta_lite.models.backbones import Normalisation
-from tta_lite.tasks import crop
+from tta_lite.tasks import crop, stream
 from tta_lite.tasks.heatmaps import JointsMSE, average_with_mirrored, decode_heat_maps
 from tta_lite.tasks.pckh import pckh
-from tta_lite.types import Accuracy, InputError, Predictor, input_error_in
+from tta_lite.types import Accuracy, InputError, Predictor
 
 STRIDE = 4
 # Position in the stream -> [S, S, 3] uint8 and [J, 3] float32.
@@ -78,10 +77,8 @@ class PoseTask:
         """
 
         def example(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            epoch, place = divmod(int(position), self.steps_per_epoch * self.batch_size)
-            rng = np.random.default_rng([seed, int(position)])
-            index = int(_epoch_order(seed, epoch, len(self.train))[place])
-            return self._crop(self.train, index, rng)
+            steps, count = self.steps_per_epoch, len(self.train)
+            return self._crop(self.train, *stream.drawn(int(position), self.batch_size, steps, count, seed))
 
         positions = tf.data.Dataset.counter(start_step * self.batch_size)
         return self._pipeline(positions, example).batch(self.batch_size, drop_remainder=True).map(
@@ -114,7 +111,7 @@ class PoseTask:
           InputError: a picture could not be read.
         """
         places = []
-        for images in self._test_images():
+        for images, _ in stream.read_batches(self.validation_data()):
             heat_maps = predict(images)
             if self.flip_test:
                 mirrored = predict(np.ascontiguousarray(images[:, :, ::-1]))
@@ -130,21 +127,6 @@ class PoseTask:
     def score(self, predict: Predictor) -> Accuracy:
         """PCKh@0.5 of the test people, with its interval and the score of every joint."""
         return pckh(self.test, self.predict_joints(predict))
-
-    def _test_images(self) -> Iterator[np.ndarray]:
-        """The images of `validation_data`, [B, S, S, 3]."""
-        batches = self.validation_data().as_numpy_iterator()
-        while True:
-            try:
-                images, _ = next(batches)
-            except StopIteration:
-                return
-            except tf.errors.OpError as error:
-                mistake = input_error_in(error)
-                if mistake is None:
-                    raise
-                raise mistake from None
-            yield images
 
     def _crop(self, people: PoseSet, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """-> [S, S, 3] uint8 and [J, 3] float32: x, y in heat-map pixels, weight."""
@@ -172,9 +154,3 @@ class PoseTask:
     def _normalise(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mean, std = (tf.constant(v, tf.float32) for v in (self.normalisation.mean, self.normalisation.std))
         return (tf.cast(images, tf.float32) - mean) / std, labels
-
-
-@functools.lru_cache(maxsize=4)
-def _epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """[count] int: the order of an epoch; every epoch has its own."""
-    return np.random.default_rng([seed, epoch, count]).permutation(count)

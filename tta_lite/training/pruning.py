@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import tensorflow_model_optimization as tfmot
 
 from tta_lite.compat import keras
@@ -54,7 +55,7 @@ class Pruning:
         )
 
         def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-            if not isinstance(layer, PRUNABLE) or isinstance(layer, keras.layers.DepthwiseConv2D):
+            if not _is_pruned(layer):
                 return layer
             return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)
 
@@ -70,12 +71,34 @@ def strip(model: keras.Model) -> keras.Model:
     return tfmot.sparsity.keras.strip_pruning(model)
 
 
+def magnitude_pruned(model: keras.Model, sparsity: float) -> keras.Model:
+    """-> a copy whose smallest weights are zero at once, without training: it costs what the trained one will cost.
+
+    Args:
+      model: it is not changed.
+      sparsity: the share of zeros in every kernel that `Pruning` prunes, 0..1.
+    """
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for layer in copy.layers:
+        if _is_pruned(layer):
+            kernel, *rest = layer.get_weights()
+            smallest = np.argsort(np.abs(kernel), axis=None)[: round(sparsity * kernel.size)]
+            kernel.reshape(-1)[smallest] = 0
+            layer.set_weights([kernel, *rest])
+    return copy
+
+
 def sparsity(model: keras.Model) -> float:
     """-> the share of zeros in the kernels that pruning may touch, 0..1."""
     zeros = total = 0
     for layer in model.layers:
-        if isinstance(layer, PRUNABLE) and not isinstance(layer, keras.layers.DepthwiseConv2D):
+        if _is_pruned(layer):
             kernel = layer.get_weights()[0]
             zeros += int((kernel == 0).sum())
             total += kernel.size
     return zeros / total if total else 0.0
+
+
+def _is_pruned(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, PRUNABLE) and not isinstance(layer, keras.layers.DepthwiseConv2D)

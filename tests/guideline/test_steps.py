@@ -1,0 +1,208 @@
+"""When is a step left out, and what does it try? The gates on made-up rows, the trials on small networks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.guideline.made_up import Figures, MadeUpBench
+from tta_lite.boards.profile import get_board
+from tta_lite.compat import keras
+from tta_lite.guideline.ladder import START, State
+from tta_lite.guideline.steps import STEPS, Setting, Settings, guideline_steps
+from tta_lite.types import FP16, Budget, Candidate, InputError, Verdict
+
+L = keras.layers
+RK3399 = get_board("rk3399")
+IMAGES = [np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype(np.float32) for _ in range(4)]
+
+
+def net(deconv: bool = False) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 3), name="image")
+    x = L.Conv2D(32, 3, padding="same", activation="relu", name="conv")(image)
+    x = L.Conv2D(32, 3, strides=2, padding="same", activation="relu", name="deep")(x)
+    if deconv:
+        return keras.Model(image, L.Conv2DTranspose(8, 4, strides=2, padding="same", name="up")(x))
+    return keras.Model(image, L.Dense(4, name="scores")(L.GlobalAveragePooling2D(name="pool")(x)))
+
+
+def setting(board=RK3399, *, trains=True, calibrates=True, **settings) -> Setting:
+    quick = {"num_threads": 1, "rounds": 2, "num_runs": 2, "min_secs": 0.0}
+    images = IMAGES if calibrates else []
+    return Setting(Settings(**settings), board, None, trains, lambda count: images[:count], None, quick)
+
+
+def state(budget: Budget, start: Figures | None = None, model: keras.Model | None = None, **rows: Figures) -> State:
+    """-> the rows called after their steps, each taken; the last one stands."""
+    bench = MadeUpBench(start or Figures(), {(name, name): figures for name, figures in rows.items()})
+    for name in rows:
+        bench.kept[name] = name
+    comparison = bench.compare({name: bench.file(name) for name in (START, *rows)})
+    entries = {}
+    for name in (START, *rows):
+        entry = bench._entry(name, name)
+        report = dataclasses.replace(entry.report, **comparison[name].report_fields())
+        entries[name] = dataclasses.replace(entry, report=report)
+    return State(budget, Candidate(model), [START, *rows][-1], entries)
+
+
+def why(name: str, chosen: Setting, at: State) -> list[str]:
+    """-> the codes of the reasons for which a step is left out."""
+    found = next(step for step in guideline_steps(chosen) if step.name == name)
+    return [one.code for one in found.gate(at)]
+
+
+def text(name: str, chosen: Setting, at: State) -> str:
+    found = next(step for step in guideline_steps(chosen) if step.name == name)
+    return "; ".join(str(one) for one in found.gate(at))
+
+
+def board(**changes):
+    cores = tuple(dataclasses.replace(one, features=changes.pop("features")) for one in RK3399.cores[:1]) if (
+        "features" in changes
+    ) else RK3399.cores  # fmt: skip
+    runtimes = tuple(dataclasses.replace(one, **changes) for one in RK3399.runtimes[:1])
+    return dataclasses.replace(RK3399, cores=cores, runtimes=runtimes)
+
+
+SLOW = Budget(max_latency_ms=50)
+
+
+def test_the_order_is_the_guideline_s():
+    """DESIGN and Figure 9: G1, G2, then G5 if memory binds, then G3, then G4 if G3 lost too much."""
+    steps = guideline_steps(setting())
+    assert [step.name for step in steps] == ["G1", "G2", "subpixel", "G5", "G3", "G4"]
+    clauses = {"G1": "6.1.1", "G2": "6.1.2", "subpixel": "6.1.2", "G5": "6.2.3", "G3": "6.2.1", "G4": "6.2.2"}
+    assert {step.name: step.clause for step in steps} == clauses
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_can_be_left_out_on_request(name):
+    assert why(name, setting(left_out=(name,)), state(SLOW, model=net())) == ["left_out"]
+
+
+@pytest.mark.parametrize(("name", "codes"), [("G1", ["no_training"]), ("G2", []), ("G5", ["no_training"]), ("G3", [])])
+def test_without_training_data_only_what_needs_none_is_taken(name, codes):
+    assert why(name, setting(trains=False), state(SLOW, model=net())) == codes
+
+
+def test_factors_are_not_trained_where_nothing_can_be():
+    found = next(step for step in guideline_steps(setting(trains=False)) if step.name == "G2")
+    assert {trial.epochs for trial in found.trials(state(SLOW, model=net()))} == {0}
+
+
+def test_integers_without_calibration_images_are_weights_alone():
+    found = next(step for step in guideline_steps(setting(calibrates=False)) if step.name == "G3")
+    assert [trial.name for trial in found.trials(state(SLOW, model=net()))] == ["dynamic"]
+
+
+def test_pruning_only_if_memory_binds():
+    assert why("G5", setting(), state(SLOW)) == ["no_memory_limit"]
+    assert why("G5", setting(), state(Budget(max_size_kib=500))) == ["pruning_no_help"]
+    assert why("G5", setting(), state(Budget(max_peak_memory_mib=10))) == ["pruning_no_help"]
+    # 1,000 KiB that compress to 900: 225 in 8 bits.
+    assert why("G5", setting(), state(Budget(max_zip_kib=300))) == ["int8_is_enough"]
+    assert "225 of 300 KiB" in text("G5", setting(), state(Budget(max_zip_kib=300)))
+    assert why("G5", setting(), state(Budget(max_zip_kib=200))) == []
+    # Where there are no integers, nothing but pruning is left.
+    assert why("G5", setting(left_out=("G3",)), state(Budget(max_zip_kib=300))) == []
+    assert why("G5", setting(board(presets=("fp32",))), state(Budget(max_zip_kib=300))) == []
+
+
+def test_a_board_without_integers():
+    assert why("G3", setting(board(presets=("fp32", "fp16"))), state(SLOW)) == ["no_int8"]
+    assert "fp32, fp16 only (6.2.1)" in text("G3", setting(board(presets=("fp32", "fp16"))), state(SLOW))
+    assert [
+        trial.name
+        for trial in guideline_steps(setting(board(presets=("fp32", "dynamic"))))[4].trials(state(SLOW, model=net()))
+    ] == ["dynamic"]
+
+
+def test_half_precision_after_integers_that_were_fine():
+    at = state(SLOW, G3=Figures(ms=60, accuracy=79.5))
+    assert why("G4", setting(board(features=("fp16",))), at) == ["g3_was_fine"]
+    assert "lost 0.5 of 3 points" in text("G4", setting(board(features=("fp16",))), at)
+
+
+def test_half_precision_where_the_cores_do_not_compute_it():
+    """The case study's board is Armv8.0: no arithmetic in FP16."""
+    assert why("G4", setting(), state(SLOW)) == ["no_fp16"]
+    assert "Cortex-A72 and Cortex-A53 of Firefly-RK3399" in text("G4", setting(), state(SLOW))
+    assert why("G4", setting(), state(SLOW, G3=Figures(accuracy=79))) == ["g3_was_fine", "no_fp16"]
+    # Half the size is a gain all the same, if the size is what is missing.
+    assert why("G4", setting(), state(Budget(max_size_kib=500))) == []
+
+
+def test_half_precision_where_integers_lost_too_much():
+    at = state(SLOW, G3=Figures(accuracy=20))
+    lossy = {**at.entries, "G3": dataclasses.replace(at.entries["G3"], verdict=Verdict.TOO_LOSSY)}
+    at = dataclasses.replace(at, entries=lossy, current=START)
+    fp16 = setting(board(features=("neon", "fp16")))
+    assert why("G4", fp16, at) == []
+    trials = guideline_steps(fp16)[5].trials(dataclasses.replace(at, candidate=Candidate(net())))
+    assert [trial.make().export for trial in trials] == [FP16]
+    assert why("G4", setting(board(presets=("fp32", "int8"))), at) == ["no_fp16_files"]
+
+
+def test_subpixel_is_for_deconvs_of_stride_2():
+    assert why("subpixel", setting(), state(SLOW, model=net())) == ["no_deconv"]
+    assert why("subpixel", setting(), state(SLOW, model=net(deconv=True))) == []
+
+
+def test_a_board_without_depth_to_space_keeps_its_deconvs():
+    without = dataclasses.replace(
+        RK3399.runtimes[1], ops=RK3399.runtimes[1].ops - {"DEPTH_TO_SPACE"}, max_inputs={}, presets=("fp32", "int8")
+    )
+    chosen = setting(dataclasses.replace(RK3399, runtimes=(without,)))
+    trial = guideline_steps(chosen)[2].trials(state(SLOW, model=net(deconv=True)))[0]
+    with pytest.raises(InputError, match="up: the board does not take DEPTH_TO_SPACE"):
+        trial.make()
+
+
+def test_what_the_backbones_are_and_where_they_start():
+    chosen = setting(backbones=("mobilenet_v1_0.25", "squeezenet_1.1"), weights={"squeezenet_1.1": "a.npz"}, epochs=7)
+    trials = guideline_steps(chosen)[0].trials(state(SLOW, model=net()))
+    assert [(trial.name, trial.epochs) for trial in trials] == [("mobilenet_v1_0.25", 7), ("squeezenet_1.1", 7)]
+    assert [trial.label for trial in trials] == [
+        "mobilenet_v1_0.25 (from random weights)", "squeezenet_1.1 (pretrained)",
+    ]  # fmt: skip
+    made = trials[0].make()
+    assert made.model.output_shape == (None, 4) and made.trail == ("G1 mobilenet_v1_0.25",)
+
+
+def test_the_backbones_of_a_board_that_lacks_an_op():
+    without = dataclasses.replace(RK3399.runtimes[1], ops=RK3399.runtimes[1].ops - {"DEPTHWISE_CONV_2D"})
+    chosen = setting(dataclasses.replace(RK3399, runtimes=(without,)), backbones=("mobilenet_v1_0.25",))
+    with pytest.raises(InputError, match="DEPTHWISE_CONV_2D"):
+        guideline_steps(chosen)[0].trials(state(SLOW, model=net()))[0].make()
+
+
+def test_pruned_networks_cost_what_trained_ones_will():
+    chosen = setting(sparsities=(0.75,))
+    (trial,) = guideline_steps(chosen)[3].trials(state(Budget(max_zip_kib=1), model=net()))
+    assert trial.sparsity == 0.75 and trial.outline is not None
+    kernel = trial.outline().model.get_layer("deep").get_weights()[0]
+    assert np.mean(kernel == 0) == pytest.approx(0.75, abs=0.001)
+    kept = net().get_layer("deep").get_weights()[0]
+    assert np.abs(kept[kernel == 0]).max() <= np.abs(kept[kernel != 0]).min()
+    assert trial.make().model.get_layer("deep").get_weights()[0].all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"macs": (1.5,)}, "macs"),
+        ({"sparsities": (0.0,)}, "sparsities"),
+        ({"left_out": ("G9",)}, "left_out"),
+        ({"backbones": ("mobilnet",)}, "Unknown backbone"),
+        ({"weights": {"mobilnet": "imagenet"}}, "weights"),
+        ({"finetune_rate": 0.0}, "finetune_rate"),
+    ],
+)
+def test_settings_that_cannot_be(settings, words):
+    with pytest.raises(InputError, match=words):
+        Settings(**settings)

@@ -1,0 +1,203 @@
+"""The guideline as a program: a network, a task, a board and a budget; it decides, explains, stops and resumes."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tta_lite.boards.profile import BoardProfile
+from tta_lite.compat import keras
+from tta_lite.guideline.advice import advice
+from tta_lite.guideline.case_study import Journal, say
+from tta_lite.guideline.ladder import START, Outcome, State, Step, climb
+from tta_lite.guideline.preflight import Preflight
+from tta_lite.guideline.reasons import Reason, sentence
+from tta_lite.guideline.steps import Setting, Settings, guideline_steps
+from tta_lite.guideline.timing import QUICK_RULES
+from tta_lite.guideline.workshop import Workshop
+from tta_lite.models.backbones import Normalisation
+from tta_lite.tasks.stream import read_batches
+from tta_lite.training.fit import FitSettings
+from tta_lite.transforms.rewrite import rewrite
+from tta_lite.types import Budget, Candidate, InputError, LedgerEntry, Report, Task, Verdict
+
+# Steps of a training that are timed for the plan, after so many that are not.
+TIMED_STEPS, WARM_UP = 3, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is wanted.
+
+    Attributes:
+      budget: the limits.
+      board: the target.
+      runtime: one of the board's; its first if None.
+      settings: what each step tries.
+      fit: how what needs training is trained; its epochs are those of `settings`.
+      rules: by which files are timed.
+      promising: how many settings of a step are trained at most.
+    """
+
+    budget: Budget
+    board: BoardProfile
+    runtime: str | None = None
+    settings: Settings = dataclasses.field(default_factory=Settings)
+    fit: FitSettings = dataclasses.field(default_factory=FitSettings)
+    rules: Mapping[str, Any] = dataclasses.field(default_factory=lambda: dict(QUICK_RULES))
+    promising: int = 2
+
+    def __post_init__(self) -> None:
+        self.board.runtime(self.runtime)
+        if self.promising < 1:
+            raise InputError(f"Argument `promising` must be 1 or more. Received: {self.promising}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a run ended, and what is advised if the budget is not met."""
+
+    outcome: Outcome
+    advice: tuple[Reason, ...]
+
+
+def run(
+    model: keras.Model, task: Task, request: Request, journal: Journal, *, write: Callable[[str], Any] = say
+) -> Result:
+    """Goes through the guideline; goes on where a killed run stopped.
+
+    Args:
+      model: the unmodified, trained network: one picture of a fixed size in, one tensor out.
+      task: its data, loss and metric. ``steps_per_epoch`` 0: it has no training data.
+      request: the budget, the board and the rules.
+      journal: where rows are kept, such as a `tta_lite.report.run_folder.RunFolder`.
+      write: where progress goes.
+
+    Raises:
+      InputError: the network or the data cannot be used, or what is limited cannot be measured.
+    """
+    setting = _setting(task, request)
+    steps = guideline_steps(setting)
+    runtime = request.board.runtime(request.runtime)
+    bench = Workshop(
+        model, task, runtime, [step.name for step in steps], journal, request.fit, request.rules, write=write
+    )
+
+    def keep(entries: Sequence[LedgerEntry]) -> None:
+        journal.write_ledger(entries)
+        bench.write_reports(entries)
+
+    outcome = climb(
+        steps,
+        bench,
+        request.budget,
+        read=journal.read_ledger,
+        keep=keep,
+        promising=request.promising,
+        write=write,
+    )
+    side = model.inputs[0].shape[1]
+    return Result(outcome, tuple(advice(outcome.state, request.board, side)))
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanLine:
+    """One step before the run.
+
+    Attributes:
+      step: its name.
+      why: why it is left out, as far as is known before anything is measured; empty: it is tried.
+      trials: what is tried.
+      seconds: that it takes on this machine at most, as far as is known.
+    """
+
+    step: str
+    why: str
+    trials: tuple[str, ...]
+    seconds: float
+
+
+def plan(model: keras.Model, task: Task, request: Request, known: Preflight) -> list[PlanLine]:
+    """-> what a run would do, and how long that would take on this machine; nothing is kept.
+
+    A step of training is timed on the unmodified network: the lighter ones take less.
+
+    Args:
+      model: as for `run`.
+      task: as for `run`.
+      request: as for `run`.
+      known: what `preflight` found.
+    """
+    setting = _setting(task, request)
+    step_s = _seconds_a_step(model, task) if setting.trains else 0.0
+    score_s = _seconds_to_score(model, task)
+    first = LedgerEntry(START, "", Verdict.TAKEN, "", Report(accuracy=100.0), 0.0)
+    state = State(request.budget, Candidate(model), START, {START: first})
+    # A file, the worker's start and its runs.
+    timing_s = request.rules["rounds"] * (0.5 + request.rules["min_secs"] / request.rules["rounds"])
+    lines = [PlanLine(START, "", ("the unmodified network",), known.convert_s + score_s + timing_s)]
+    for step in guideline_steps(setting):
+        why = _known_gate(step, state)
+        if why:
+            lines.append(PlanLine(step.name, why, (), 0.0))
+            continue
+        trials = step.trials(state)
+        trained = sorted((trial.epochs for trial in trials), reverse=True)[: request.promising]
+        seconds = len(trials) * (known.convert_s + timing_s) + len(trained) * (score_s + known.convert_s)
+        seconds += sum(trained) * task.steps_per_epoch * step_s
+        lines.append(PlanLine(step.name, "", tuple(trial.label for trial in trials), seconds))
+    return lines
+
+
+def _known_gate(step: Step, state: State) -> str:
+    try:
+        return sentence(step.gate(state))
+    except InputError:
+        # It asks for a figure that only a measurement gives.
+        return ""
+
+
+def _setting(task: Task, request: Request) -> Setting:
+    normalised = getattr(task, "normalisation", None)
+    return Setting(
+        request.settings,
+        request.board,
+        request.runtime,
+        task.steps_per_epoch > 0,
+        lambda count: task.calibration(count, seed=request.fit.seed),
+        normalised if isinstance(normalised, Normalisation) else None,
+        request.rules,
+    )
+
+
+def _seconds_a_step(model: keras.Model, task: Task) -> float:
+    copy = rewrite(model, {}, flatten=True)
+    copy.compile(optimizer=keras.optimizers.Adam(1e-6), loss=task.loss())
+    seconds = []
+    for place, batch in enumerate(read_batches(task.train_data(seed=0).take(WARM_UP + TIMED_STEPS))):
+        began = time.monotonic()
+        copy.train_on_batch(*batch)
+        if place >= WARM_UP:
+            seconds.append(time.monotonic() - began)
+    return statistics.median(seconds)
+
+
+def _seconds_to_score(model: keras.Model, task: Task) -> float:
+    """The first batch, as often as there are batches, once as a Keras model and once as a file."""
+    batches = task.validation_data()
+    images = next(read_batches(batches))[0]
+    model.predict(images, verbose=0)
+    began = time.monotonic()
+    model.predict(images, verbose=0)
+    return 2 * (time.monotonic() - began) * max(1, int(batches.cardinality()))
+
+
+def model_digest(path: str | Path) -> str:
+    """-> what tells the file of a network from another one: the SHA-256 of its bytes."""
+    import hashlib
+
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,304 @@
+"""G1 to G5 as steps of the ladder: when each is taken at all, and which settings of it are tried."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tta_lite.boards.profile import BoardProfile
+from tta_lite.guideline import budget as budgets
+from tta_lite.guideline.checks import ops_check
+from tta_lite.guideline.deconvs import choose_subpixel
+from tta_lite.guideline.ladder import START, State, Step, Trial
+from tta_lite.guideline.reasons import Reason, reason
+from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation, get_backbone
+from tta_lite.training.pruning import magnitude_pruned
+from tta_lite.transforms.backbone import swap_backbone
+from tta_lite.transforms.factorize import factorize
+from tta_lite.transforms.graph import trace
+from tta_lite.transforms.rewrite import rewrite
+from tta_lite.transforms.subpixel import chosen_deconvs
+from tta_lite.types import FP16, Candidate, ExportSpec, InputError, Verdict
+
+FEATURE_FP16 = "fp16"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is tried, and how long what needs it is trained.
+
+    Attributes:
+      backbones: of G1.
+      weights: light backbone -> what it starts from, ``"imagenet"`` or a file; random weights for one not in it.
+      macs: of G2: shares of the network's MACs that are left.
+      sparsities: of G5.
+      calibration_images: of G3.
+      epochs: of training after G1, which starts anew.
+      finetune_epochs: of training after G2 and G5, which do not.
+      finetune_rate: its learning rate, as a share of that of the training after G1.
+      left_out: names of steps that are not taken.
+    """
+
+    backbones: tuple[str, ...] = LIGHT_BACKBONES
+    weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    macs: tuple[float, ...] = (0.7, 0.5, 0.35)
+    sparsities: tuple[float, ...] = (0.5, 0.8)
+    calibration_images: int = 100
+    epochs: int = 10
+    finetune_epochs: int = 2
+    finetune_rate: float = 0.3
+    left_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "finetune_epochs", "calibration_images"):
+            if getattr(self, name) < 1:
+                raise InputError(f"Argument `{name}` must be 1 or more. Received: {getattr(self, name)}")
+        if not 0 < self.finetune_rate <= 1:
+            raise InputError(f"Argument `finetune_rate` must be above 0 and at most 1. Received: {self.finetune_rate}")
+        for name in ("macs", "sparsities"):
+            if any(not 0 < share < 1 for share in getattr(self, name)):
+                raise InputError(f"Argument `{name}` must hold shares between 0 and 1. Received: {getattr(self, name)}")
+        unknown = sorted(set(self.left_out) - set(STEPS))
+        if unknown:
+            raise InputError(f"Argument `left_out` must name some of {', '.join(STEPS)}. Received: {unknown}")
+        for name in self.backbones:
+            get_backbone(name)
+        stray = sorted(set(self.weights) - set(self.backbones))
+        if stray:
+            raise InputError(f"Argument `weights` must name some of {', '.join(self.backbones)}. Received: {stray}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a step needs to know beside the network.
+
+    Attributes:
+      settings: what is tried.
+      board: the target.
+      runtime: one of the board's; its first if None.
+      trains: whether the task has training data.
+      calibration: number of images -> training images, each [1, H, W, C]; empty if the task has none.
+      normalised: how the task's images are normalised, if it says so.
+      rules: of the timing.
+    """
+
+    settings: Settings
+    board: BoardProfile
+    runtime: str | None
+    trains: bool
+    calibration: Callable[[int], Sequence[np.ndarray]]
+    normalised: Normalisation | None = None
+    rules: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """The exports that the board's runtime runs."""
+        return self.board.runtime(self.runtime).presets
+
+    def computes_fp16(self) -> bool:
+        """Whether a core of the board has arithmetic in 16-bit floats."""
+        return any(FEATURE_FP16 in cores.features for cores in self.board.cores)
+
+    def runs_only(self, code: str) -> Reason:
+        """-> that the runtime does not run such files."""
+        runtime = self.board.runtime(self.runtime)
+        return reason(
+            code, runtime=f"{runtime.name} {runtime.version}", board=self.board.title, presets=", ".join(self.presets)
+        )
+
+
+def guideline_steps(setting: Setting) -> list[Step]:
+    """-> the steps in the guideline's order (clause 6, Figure 9): G1, G2, subpixel, G5, G3, G4.
+
+    ``subpixel`` is of G2's clause: it changes the form of a costly Deconv and nothing of what it computes.
+    """
+    return [
+        Step(name, clause, functools.partial(_gate, gate, setting, name, clause), functools.partial(trials, setting))
+        for name, (clause, gate, trials) in STEPS.items()
+    ]
+
+
+def _gate(
+    gate: Callable[[Setting, State], list[Reason]], setting: Setting, name: str, clause: str, state: State
+) -> list[Reason]:
+    if name in setting.settings.left_out:
+        return [reason("left_out")]
+    if name in NEEDS_TRAINING and not setting.trains:
+        return [reason("no_training", clause=clause)]
+    return gate(setting, state)
+
+
+def _always(setting: Setting, state: State) -> list[Reason]:
+    return []
+
+
+def _backbones(setting: Setting, state: State) -> list[Trial]:
+    check = ops_check(setting.board, runtime=setting.runtime)
+
+    def make(name: str) -> Candidate:
+        weights = setting.settings.weights.get(name)
+        swap = swap_backbone(
+            state.candidate.model, name, weights=weights, normalised=setting.normalised, check=check
+        )  # fmt: skip
+        return dataclasses.replace(state.candidate, model=swap.model, trail=(*state.candidate.trail, f"G1 {name}"))
+
+    return [
+        Trial(
+            name,
+            f"{name} ({'pretrained' if name in setting.settings.weights else 'from random weights'})",
+            functools.partial(make, name),
+            epochs=setting.settings.epochs,
+        )
+        for name in setting.settings.backbones
+    ]
+
+
+def _factors(setting: Setting, state: State) -> list[Trial]:
+    images = setting.calibration(min(32, setting.settings.calibration_images))
+    batch = np.concatenate(list(images)) if len(images) else None
+
+    def make(share: float) -> Candidate:
+        found = factorize(state.candidate.model, macs=share, images=batch)
+        return dataclasses.replace(
+            state.candidate, model=found.model, trail=(*state.candidate.trail, f"G2 {share:.0%} of the MACs")
+        )
+
+    return [
+        Trial(
+            f"macs{share:g}",
+            f"bottlenecks, {share:.0%} of the MACs",
+            functools.partial(make, share),
+            epochs=setting.settings.finetune_epochs if setting.trains else 0,
+            rate=setting.settings.finetune_rate,
+        )
+        for share in setting.settings.macs
+    ]
+
+
+def _has_deconvs(setting: Setting, state: State) -> list[Reason]:
+    flat = rewrite(state.candidate.model, {}, flatten=True)
+    return [] if chosen_deconvs(trace(flat), None) else [reason("no_deconv")]
+
+
+def _subpixel(setting: Setting, state: State) -> list[Trial]:
+    # What pays in float32 need not pay in the precision that comes after it.
+    calibrated = len(setting.calibration(1)) > 0
+    preset = "int8" if "int8" in setting.presets and calibrated and "G3" not in setting.settings.left_out else "fp32"
+
+    def make() -> Candidate:
+        chosen = choose_subpixel(
+            state.candidate.model,
+            setting.board,
+            preset=preset,
+            runtime=setting.runtime,
+            rules=setting.rules,
+            write=lambda text: None,
+        )
+        if not any(one.taken for one in chosen.choices):
+            whys = "; ".join(f"{one.layer}: {one.why}" for one in chosen.choices)
+            raise InputError(f"No Deconv becomes faster as convolutions and DEPTH_TO_SPACE here. Received: {whys}")
+        layers = [one.layer for one in chosen.choices if one.taken]
+        return dataclasses.replace(
+            state.candidate, model=chosen.model, trail=(*state.candidate.trail, f"subpixel {', '.join(layers)}")
+        )
+
+    return [Trial("subpixel", "Deconvs as convolutions and DEPTH_TO_SPACE", make)]
+
+
+def _memory_binds(setting: Setting, state: State) -> list[Reason]:
+    over = budgets.ratios(state.report, state.budget)
+    broken = [key for key in budgets.broken(over) if key != "latency"]
+    if not broken:
+        return [reason("no_memory_limit")]
+    if "zip" not in broken:
+        return [reason("pruning_no_help", what=budgets.LIMITS[broken[0]].what)]
+    takes_int8 = "int8" in setting.presets and "G3" not in setting.settings.left_out
+    limit = state.budget.max_zip_kib
+    assert limit is not None and state.report.zip_bytes is not None
+    # 8 bits for 32; what is not weights stays as large, so that this is the least that can come of it.
+    expected = state.report.zip_bytes / 1024 / 4
+    if takes_int8 and expected <= limit:
+        return [reason("int8_is_enough", expected=budgets.figure(expected), limit=budgets.figure(limit))]
+    return []
+
+
+def _sparsities(setting: Setting, state: State) -> list[Trial]:
+    def outline(sparsity: float) -> Candidate:
+        return dataclasses.replace(state.candidate, model=magnitude_pruned(state.candidate.model, sparsity))
+
+    def make(sparsity: float) -> Candidate:
+        return dataclasses.replace(state.candidate, trail=(*state.candidate.trail, f"G5 {sparsity:.0%}"))
+
+    return [
+        Trial(
+            f"sparsity{sparsity:g}",
+            f"{sparsity:.0%} of the weights zero",
+            functools.partial(make, sparsity),
+            epochs=setting.settings.finetune_epochs,
+            rate=setting.settings.finetune_rate,
+            sparsity=sparsity,
+            outline=functools.partial(outline, sparsity),
+        )
+        for sparsity in setting.settings.sparsities
+    ]
+
+
+def _takes_int8(setting: Setting, state: State) -> list[Reason]:
+    return [] if {"int8", "dynamic"} & set(setting.presets) else [setting.runs_only("no_int8")]
+
+
+def _integers(setting: Setting, state: State) -> list[Trial]:
+    wanted = ["int8"] if len(setting.calibration(1)) else []
+    wanted.append("dynamic")
+    labels = {"int8": "full integers", "dynamic": "8-bit weights, float arithmetic at the edges of each op"}
+    return [
+        _exported(state, ExportSpec(preset, setting.settings.calibration_images), f"{labels[preset]} ({preset})")
+        for preset in wanted
+        if preset in setting.presets
+    ]
+
+
+def _exported(state: State, export: ExportSpec, label: str) -> Trial:
+    def make() -> Candidate:
+        trail = (*state.candidate.trail, export.preset)
+        return dataclasses.replace(state.candidate, export=export, trail=trail)
+
+    return Trial(export.preset, label, make)
+
+
+def _after_integers(setting: Setting, state: State) -> list[Reason]:
+    why = []
+    third = state.entries.get("G3")
+    if third is not None and third.verdict is Verdict.TAKEN:
+        lost = (state.entries[START].report.accuracy or 0.0) - (third.report.accuracy or 0.0)
+        why.append(reason("g3_was_fine", lost=f"{lost:.1f}", drop=f"{state.budget.max_accuracy_drop:g}"))
+    if FP16.preset not in setting.presets:
+        why.append(setting.runs_only("no_fp16_files"))
+    elif not setting.computes_fp16() and (why or not [key for key in state.broken() if key != "latency"]):
+        # Where the size is what is missing, weights of 16 bits are half as large all the same.
+        cores = " and ".join(cores.name for cores in setting.board.cores)
+        why.append(reason("no_fp16", cores=cores, board=setting.board.title))
+    return why
+
+
+def _half(setting: Setting, state: State) -> list[Trial]:
+    return [_exported(state, FP16, "16-bit float weights (fp16)")]
+
+
+# Step -> clause, when it is left out, what is tried.
+STEPS: dict[
+    str, tuple[str, Callable[[Setting, State], list[Reason]], Callable[[Setting, State], list[Trial]]]
+] = {
+    "G1": ("6.1.1", _always, _backbones),
+    "G2": ("6.1.2", _always, _factors),
+    "subpixel": ("6.1.2", _has_deconvs, _subpixel),
+    "G5": ("6.2.3", _memory_binds, _sparsities),
+    "G3": ("6.2.1", _takes_int8, _integers),
+    "G4": ("6.2.2", _after_integers, _half),
+}  # fmt: skip
+# The others lose little enough without it.
+NEEDS_TRAINING = ("G1", "G5")

@@ -1,0 +1,249 @@
+"""The bench of a guideline run: networks are built, trained, exported, scored, timed, and kept in the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from tta_lite.boards.profile import Runtime
+from tta_lite.compat import keras
+from tta_lite.export.delegation import check_delegation
+from tta_lite.export.parity import TooLossyError, check_parity, compare
+from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
+from tta_lite.files import atomic_path, atomic_write, to_json_text
+from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, TRAINING, report_on_paper, say
+from tta_lite.guideline.checks import as_if_trained, missing_ops
+from tta_lite.guideline.ladder import START, Sketch, Trial
+from tta_lite.measure.benchmark import Comparison, benchmark_together
+from tta_lite.measure.counting import count
+from tta_lite.measure.interpreter import TFLitePredictor
+from tta_lite.models.files import load_network
+from tta_lite.training.fit import FitSettings, fit, training_seconds
+from tta_lite.training.pruning import Pruning, sparsity
+from tta_lite.types import FP32, Candidate, ExportSpec, InputError, LedgerEntry, Task, Verdict
+
+# Of a trial: the untrained network, what it is, what was measured of the finished one; of a row: what to go on with.
+OUTLINE, RECORD, FINISHED, PROGRESS = "start.keras", "candidate.json", "finished.json", "trials.json"
+TRIALS = "trials"
+
+
+class StepFolders(Protocol):
+    """Where a run is kept; `tta_lite.report.run_folder.RunFolder` is one."""
+
+    def step_dir(self, index: int, name: str) -> Path:
+        """The folder of a step, created."""
+
+
+class Workshop:
+    """A `tta_lite.guideline.ladder.Bench` that works in a run folder.
+
+    Args:
+      model: the unmodified network.
+      task: data, loss and metric.
+      runtime: of the board; files must run on it.
+      rows: names of the steps in their order.
+      folders: the run folder.
+      settings: by which every trial is trained; its epochs and learning rate hold for what starts anew.
+      rules: of `benchmark_together`.
+      write: where progress goes.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        task: Task,
+        runtime: Runtime,
+        rows: Sequence[str],
+        folders: StepFolders,
+        settings: FitSettings,
+        rules: Mapping[str, Any],
+        *,
+        write: Callable[[str], Any] = say,
+    ):
+        self.model, self.task, self.runtime = model, task, runtime
+        self.rows, self.folders = (START, *rows), folders
+        self.settings, self.rules, self.write = settings, rules, write
+
+    def start(self) -> LedgerEntry:
+        """The unmodified network as a float32 file, scored."""
+        candidate = Candidate(self.model, FP32, ())
+        tflite = export_tflite(self.model, FP32)
+        atomic_write(self._folder(START) / FILE, tflite)
+        entry = self._scored(START, candidate, tflite, f"{self.model.name}, fp32", time.monotonic())
+        self._save(self._folder(START), MODEL, candidate)
+        if entry.details.get("fault"):
+            raise InputError(f"The unmodified network cannot be measured. Received: {entry.details['fault']}")
+        return entry
+
+    def load(self, row: str) -> Candidate:
+        """The network of a row that was taken."""
+        return self._load(self._folder(row), MODEL)
+
+    def file(self, row: str, trial: str | None = None) -> Path:
+        """The ``.tflite`` file of a row or of a trial."""
+        return (self._folder(row) if trial is None else self._trial(row, trial)) / FILE
+
+    def sketch(self, row: str, trial: Trial) -> Sketch:
+        """Builds a trial and exports it with weights that cost what trained ones do."""
+        folder = self._trial(row, trial.name)
+        try:
+            candidate = trial.make()
+            preset = candidate.export.preset
+            if preset not in self.runtime.presets:
+                raise InputError(f"{self.runtime.name} {self.runtime.version} does not run {preset} files")
+            if trial.outline is not None:
+                shown = trial.outline().model
+            else:
+                shown = as_if_trained(candidate.model) if trial.epochs else candidate.model
+            tflite = self._export(dataclasses.replace(candidate, model=shown))
+            missing = missing_ops(tflite, self.runtime, [layer.name for layer in shown.layers])
+            # What LiteRT's delegate leaves, its own kernels run: that costs time, which is measured.
+            if missing and not self.runtime.ask:
+                said = "; ".join(dict.fromkeys(f"{miss.op} of layer {miss.layer!r}" for miss in missing[:3]))
+                raise InputError(f"{self.runtime.name} {self.runtime.version} does not take {said}")
+        except InputError as error:
+            return Sketch(fault=" ".join(str(error).split()))
+        atomic_write(folder / FILE, tflite)
+        needs = {"label": trial.label, "epochs": trial.epochs, "rate": trial.rate, "sparsity": trial.sparsity}
+        self._save(folder, OUTLINE, candidate, needs)
+        return Sketch(report_on_paper(tflite, count(candidate.model)))
+
+    def finish(self, row: str, trial: str) -> LedgerEntry:
+        """Trains if needed, exports, compares with the Keras model and scores; what is there already is read."""
+        folder = self._trial(row, trial)
+        if (folder / FINISHED).is_file():
+            return LedgerEntry.from_json(json.loads((folder / FINISHED).read_text(encoding="utf-8")))
+        needs = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        began = time.monotonic() - training_seconds(folder / TRAINING)
+        if (folder / MODEL).is_file():
+            candidate = self._load(folder, MODEL)
+        else:
+            candidate = self._trained(self._load(folder, OUTLINE), needs, folder, f"{row} {trial}")
+            self._save(folder, MODEL, candidate, needs)
+            shutil.rmtree(folder / TRAINING / "checkpoints", ignore_errors=True)
+        if needs["epochs"]:
+            tflite = self._export(candidate)
+            atomic_write(folder / FILE, tflite)
+        else:
+            tflite = (folder / FILE).read_bytes()
+        entry = self._scored(row, candidate, tflite, f"{needs['label']}, {candidate.export.preset}", began)
+        if needs["sparsity"] is not None:
+            zeros = f"{sparsity(candidate.model):.1%} of the weights of convolutions are zero."
+            entry = dataclasses.replace(entry, details={**entry.details, "note": f"{zeros} {entry.details['note']}"})
+        atomic_write(folder / FINISHED, to_json_text(entry.to_json()))
+        return entry
+
+    def keep(self, row: str, trial: str) -> None:
+        """Copies the trial's files into the step's folder."""
+        source, target = self._trial(row, trial), self._folder(row)
+        for name in (FILE, MODEL, RECORD):
+            with atomic_path(target / name) as temporary:
+                shutil.copyfile(source / name, temporary)
+
+    def compare(self, files: Mapping[str, Path]) -> Comparison:
+        """Times files in turn on this machine."""
+        self.write(f"timing {len(files)} files in turn, {self.rules['rounds']} rounds")
+        return benchmark_together(files, **self.rules)
+
+    def timing(self) -> Mapping[str, Any]:
+        """The rules by which files are timed."""
+        return self.rules
+
+    def recall(self, row: str) -> dict[str, Any] | None:
+        """What was remembered of a row."""
+        file = self._folder(row) / PROGRESS
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    def remember(self, row: str, record: Mapping[str, Any]) -> None:
+        """Keeps the record, and only those trials that it calls promising."""
+        atomic_write(self._folder(row) / PROGRESS, to_json_text(record, indent=1))
+        for one in record["trials"]:
+            if one["status"] != "promising":
+                shutil.rmtree(self._trial(row, one["name"]), ignore_errors=True)
+
+    def tidy(self, row: str) -> None:
+        """Removes the trials of a row that is in the ledger."""
+        shutil.rmtree(self._folder(row) / TRIALS, ignore_errors=True)
+        (self._folder(row) / PROGRESS).unlink(missing_ok=True)
+
+    def write_reports(self, entries: Sequence[LedgerEntry]) -> None:
+        """``report.json`` of every row that was measured."""
+        for entry in entries:
+            if entry.report.size_bytes is not None:
+                text = to_json_text(entry.report.to_json(), indent=2) + "\n"
+                atomic_write(self._folder(entry.name) / REPORT, text)
+
+    def _folder(self, row: str) -> Path:
+        return self.folders.step_dir(self.rows.index(row), row)
+
+    def _trial(self, row: str, trial: str) -> Path:
+        return self._folder(row) / TRIALS / (re.sub(r"[^A-Za-z0-9_.]+", "-", trial) or "trial")
+
+    def _save(self, folder: Path, name: str, candidate: Candidate, more: Mapping[str, Any] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"export": dataclasses.asdict(candidate.export), "trail": candidate.trail, **(more or {})}
+        atomic_write(folder / RECORD, to_json_text(record, indent=1))
+        with atomic_path(folder / name) as temporary:
+            candidate.model.save(temporary)
+
+    def _load(self, folder: Path, name: str) -> Candidate:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return Candidate(load_network(folder / name), ExportSpec(**record["export"]), tuple(record["trail"]))
+
+    def _export(self, candidate: Candidate) -> bytes:
+        images: Sequence[np.ndarray] = ()
+        if PRESET_SETTINGS[candidate.export.preset].integer_only:
+            images = self.task.calibration(candidate.export.calibration_images, seed=self.settings.seed)
+        return export_tflite(candidate.model, candidate.export, images)
+
+    def _trained(self, candidate: Candidate, needs: Mapping[str, Any], folder: Path, label: str) -> Candidate:
+        if not needs["epochs"]:
+            return candidate
+        settings = dataclasses.replace(
+            self.settings,
+            epochs=needs["epochs"],
+            learning_rate=self.settings.learning_rate * needs["rate"],
+            pruning=None if needs["sparsity"] is None else Pruning(needs["sparsity"]),
+        )
+        return fit(candidate, self.task, settings, folder / TRAINING, label=label, write=self.write)
+
+    def _scored(self, row: str, candidate: Candidate, tflite: bytes, label: str, began: float) -> LedgerEntry:
+        counts = count(candidate.model)
+        report = report_on_paper(tflite, counts)
+        details: dict[str, Any] = {"label": label, "trail": list(candidate.trail), "note": ""}
+        images = next(self.task.validation_data().as_numpy_iterator())[0][:PARITY_IMAGES]
+        parity = compare(candidate.model, tflite, images)
+        details["parity"] = dataclasses.asdict(parity)
+        try:
+            check_parity(parity, candidate.export.preset)
+        except TooLossyError as error:
+            details["fault"] = str(error)
+            return LedgerEntry(row, "", Verdict.TOO_LOSSY, "", report, time.monotonic() - began, details)
+        self.write(f"{row}: scoring {label} through the interpreter")
+        accuracy = self.task.score(TFLitePredictor(tflite))
+        predict = tf.function(lambda batch: candidate.model(batch, training=False), reduce_retracing=True)
+        keras_accuracy = self.task.score(lambda batch: np.asarray(predict(batch)))
+        left = check_delegation(tflite)
+        notes = [left] if left else []
+        if counts.uncounted:
+            notes.append(f"MACs are not counted for {', '.join(counts.uncounted)}.")
+        report = dataclasses.replace(
+            report,
+            accuracy=accuracy.value,
+            metric=accuracy.metric,
+            accuracy_interval=accuracy.interval,
+            accuracy_parts=accuracy.parts,
+            accuracy_examples=accuracy.examples,
+            keras_accuracy=keras_accuracy.value,
+        )
+        details |= {"note": " ".join(notes), "undelegated": left}
+        return LedgerEntry(row, "", Verdict.TAKEN, "", report, time.monotonic() - began, details)

@@ -1,0 +1,141 @@
+"""A task by its name on the command line: of a data set that is known here, or of the user's own module."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tta_lite.compat import keras
+from tta_lite.datasets.image_folder import read_image_folder
+from tta_lite.datasets.readers import READERS, read_train_and_test
+from tta_lite.models.backbones import Normalisation
+from tta_lite.tasks.classification import PIXELS, ClassificationTask
+from tta_lite.tasks.pose import STRIDE, PoseTask
+from tta_lite.types import InputError, Task
+
+FORMS = "image_folder:PATH, pose:<data set>:PATH, or <module>:<function>"
+NEEDED = ("steps_per_epoch", "train_data", "validation_data", "loss", "calibration", "score")
+
+
+def find_task(
+    spec: str,
+    model: keras.Model,
+    *,
+    pixels: str | None = None,
+    batch_size: int = 32,
+    mirror: bool = True,
+    flip_test: bool = False,
+) -> Task:
+    """-> the task that a text names.
+
+    ``image_folder:PATH`` is classification, see `tta_lite.datasets.image_folder.read_image_folder`;
+    ``pose:lspet:PATH`` (or lsp, mpii, coco) is pose estimation by heat maps; ``my_package.my_task:make_task`` calls the
+    user's function with the model, which gives back a `tta_lite.types.Task`.
+
+    Args:
+      spec: one of these.
+      model: the network that the task is for; it tells the size of its pictures.
+      pixels: a key of `PIXELS`: what the network expects; data sets that are known here need it.
+      batch_size: of the training.
+      mirror: of ``image_folder``: whether a mirrored picture is of the same class.
+      flip_test: of ``pose``: score the mean of a picture and its mirror image.
+
+    Raises:
+      InputError: there is no such task, its data cannot be read, or it does not fit the network.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind not in ("image_folder", "pose"):
+        return _own(spec, model)
+    if not rest:
+        raise InputError(f"A task is one of {FORMS}. Received: {spec!r}")
+    if pixels not in PIXELS:
+        raise InputError(
+            f"The task {kind} must know what the network expects of its pixels: one of {', '.join(PIXELS)}. "
+            f"Received: {pixels!r}"
+        )
+    height, width = _picture(model)
+    normalisation = PIXELS[pixels]
+    if kind == "image_folder":
+        train, test = read_image_folder(rest)
+        outputs = model.output_shape[-1] if len(model.output_shape) == 2 else None
+        if outputs != len(test.classes):
+            raise InputError(
+                f"The network must give a score for each of the {len(test.classes)} classes of {rest}: "
+                f"[B, {len(test.classes)}]. Received: {list(model.output_shape)}"
+            )
+        batch_size = min(batch_size, len(train)) or batch_size
+        logits = not _ends_in_softmax(model)
+        return ClassificationTask(train, test, normalisation, (height, width), logits, batch_size, mirror)
+    return _pose(rest, model, normalisation, batch_size, flip_test)
+
+
+def _pose(rest: str, model: keras.Model, normalisation: Normalisation, batch_size: int, flip_test: bool) -> PoseTask:
+    name, _, folder = rest.partition(":")
+    if name not in READERS or not folder:
+        raise InputError(
+            f"A pose task is pose:<data set>:PATH with a data set of {', '.join(READERS)}. Received: 'pose:{rest}'"
+        )
+    people, test = read_train_and_test(name, folder)
+    height, width = _picture(model)
+    wanted = (height // STRIDE, width // STRIDE, len(test.joint_set))
+    if height != width or tuple(model.output_shape[1:]) != wanted:
+        raise InputError(
+            f"A pose network must take square pictures and give heat maps of a quarter of their side, one for each of "
+            f"the {len(test.joint_set)} joints of {name}: {list(wanted)} here. "
+            f"Received: {list(model.output_shape[1:])} for pictures of {height} x {width}"
+        )
+    return PoseTask(
+        people, test, normalisation, input_size=height, batch_size=min(batch_size, len(people)), flip_test=flip_test
+    )
+
+
+def _picture(model: keras.Model) -> tuple[int, int]:
+    shape = list(model.inputs[0].shape) if len(model.inputs) == 1 else []
+    if len(shape) != 4 or None in shape[1:] or shape[-1] != 3:
+        raise InputError(
+            "The network must take one colour picture of a fixed size, [B, H, W, 3]. Received: "
+            f"{[list(tensor.shape) for tensor in model.inputs]}"
+        )
+    return int(shape[1]), int(shape[2])
+
+
+def _ends_in_softmax(model: keras.Model) -> bool:
+    last = model.get_layer(model.output_names[0])
+    if isinstance(last, keras.Model):
+        return _ends_in_softmax(last)
+    activation = getattr(last, "activation", None)
+    return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
+
+
+def _own(spec: str, model: keras.Model) -> Task:
+    module_name, _, name = spec.partition(":")
+    if not module_name or not name.isidentifier():
+        raise InputError(f"A task is one of {FORMS}. Received: {spec!r}")
+    if str(Path.cwd()) not in sys.path:
+        # The user's module lies where the command is typed.
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # A module of the user's may raise anything.
+        raise InputError(
+            f"The task's module must be importable from {Path.cwd()}. Received: {module_name!r}, "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    make: Callable[[keras.Model], Task] | None = getattr(module, name, None)
+    if not callable(make):
+        raise InputError(f"{module_name} must have a function {name}(model) that gives a task. Received: {make!r}")
+    try:
+        task = make(model)
+    except InputError:
+        raise
+    except Exception as error:  # So may its function.
+        raise InputError(f"{spec} must give a task. Received: {type(error).__name__}: {error}") from error
+    missing = [needed for needed in NEEDED if not hasattr(task, needed)]
+    if missing:
+        raise InputError(
+            f"{spec} must give a task with {', '.join(NEEDED)} (tta_lite.types.Task). Received: "
+            f"{type(task).__name__} without {', '.join(missing)}"
+        )
+    return task
