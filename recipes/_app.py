@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,9 @@ from absl import app
 from tta_lite.types import InputError
 
 USER_MISTAKE = 2
+# A full disk, a full quota, a limit on the size of a file; and what libraries make of them that keep no number.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_TEXTS = ("No space left on device", "File too large", "Disk quota exceeded")
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
@@ -30,4 +34,29 @@ def guarded(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_MISTAKE
+    except Exception as error:
+        if not (what := _disk_is_full(error)):
+            raise
+        print(
+            f"error: A file cannot be written; what was finished before is whole. Expected: room on the disk, then the "
+            f"same command, which goes on from there. Received: {what}",
+            file=sys.stderr,
+        )
+        return USER_MISTAKE
     return 0
+
+
+def _disk_is_full(error: BaseException | None) -> str:
+    """-> what the system said if a full disk is behind an error; empty if not.
+
+    >>> _disk_is_full(OSError(errno.ENOSPC, "No space left on device"))
+    '[Errno 28] No space left on device'
+    >>> _disk_is_full(ValueError("a mistake of ours"))
+    ''
+    """
+    while error is not None:
+        texts = [text for text in FULL_TEXTS if text in str(error)]
+        if texts or (isinstance(error, OSError) and error.errno in FULL):
+            return texts[0] if len(str(error)) > 200 and texts else str(error)
+        error = error.__cause__ or error.__context__
+    return ""
