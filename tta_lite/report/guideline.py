@@ -51,7 +51,8 @@ def write_report(
     entries = result.outcome.entries
     dataset = str(getattr(getattr(task, "test", None), "name", ""))
     table.write_tables(folder, entries, dataset=dataset)
-    plots.write_plots(folder, entries)
+    allowed = _allowed(result.outcome)
+    plots.write_plots(folder, entries, allowed)
     _write_artifact(folder, result.outcome, task)
     normal = page.duration(sum(entry.seconds for entry in entries))
     return page.write_page(
@@ -63,6 +64,7 @@ def write_report(
             "dataset": dataset,
             "command": command,
             "chosen": result.outcome.chosen,
+            "allowed": allowed,
             "budget": _budget(result.outcome),
             "advice": [str(one) for one in result.advice],
             "trials": _trials(entries),
@@ -71,6 +73,12 @@ def write_report(
             "facts": {"target": request.board.title, "time spent": normal},
         },
     )
+
+
+def _allowed(outcome: Outcome) -> plots.Allowed:
+    budget = outcome.state.budget
+    size_mb = None if budget.max_size_kib is None else budget.max_size_kib * 1024 / 1e6
+    return plots.Allowed(budget.max_latency_ms, size_mb, outcome.state.floor)
 
 
 def _budget(outcome: Outcome) -> list[dict[str, Any]]:

@@ -58,8 +58,8 @@ def render_page(
       context: all optional. ``summary``: one or two sentences on what was done; ``dataset``: what was scored on;
         ``command``: what to type to run it again; ``chosen``: the row that the headline speaks of;
         ``caution``: what the headline must not be read as;
-        ``budget``, ``advice``, ``trials``, ``support``, ``outlook``: of a guideline run, see
-        `tta_lite.report.guideline`;
+        ``allowed``: limits to draw into the plots; ``budget``, ``advice``, ``trials``, ``support``, ``outlook``: of a
+        guideline run, see `tta_lite.report.guideline`;
         ``recipe``: the record of ``recipe.json``; ``facts``: more lines (name -> text) on how it was measured.
     """
     given = dict(context or {})
@@ -80,7 +80,7 @@ def render_page(
         row_notes=table.row_notes(entries),
         footnotes=table.footnotes(entries, dataset=dataset),
         where=_where(entries),
-        figures=_figures(entries) if measured and trained else [],
+        figures=_figures(entries, given.get("allowed") or plots.NO_LIMITS) if measured and trained else [],
         joints=_joints(entries),
         strips=_strips(entries, strips or {}),
         sides={"left": skeletons.LEFT, "right": skeletons.RIGHT, "middle": skeletons.MIDDLE, "truth": skeletons.TRUTH},
@@ -159,7 +159,7 @@ def _where(entries: Sequence[LedgerEntry]) -> str:
     return table.where_text(places.pop()) if len(places) == 1 else ""
 
 
-def _figures(entries: Sequence[LedgerEntry]) -> list[dict[str, str]]:
+def _figures(entries: Sequence[LedgerEntry], allowed: plots.Allowed) -> list[dict[str, str]]:
     metric = cols.metric_name(entries)
     spoken = "; ".join(
         f"{entry.name} {cols.number(cols.finite(entry.report.accuracy), 1)} at "
@@ -175,8 +175,8 @@ def _figures(entries: Sequence[LedgerEntry]) -> list[dict[str, str]]:
         {
             "head": head,
             "alt": f"{head}, one mark a row: {spoken}",
-            "light": data_uri(draw(entries, plots.LIGHT)),
-            "dark": data_uri(draw(entries, plots.DARK)),
+            "light": data_uri(draw(entries, plots.LIGHT, allowed)),
+            "dark": data_uri(draw(entries, plots.DARK, allowed)),
         }
         for head, draw in drawn
     ]
