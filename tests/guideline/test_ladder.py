@@ -99,6 +99,35 @@ def test_among_those_that_meet_the_budget_the_largest_are_tried():
     assert "finish G1 large" in bench.log and "finish G1 small" not in bench.log
 
 
+def test_what_later_steps_may_still_bring_counts_before_anything_is_trained():
+    """The limit is 50 ms: 90 ms are out of reach if the rest divides by 1.5, and 70 ms are not; nor are 20."""
+    trials = {("G1", name): Figures(ms=ms, macs=ms) for name, ms in {"a": 90, "b": 70, "c": 20}.items()}
+    bench = MadeUpBench(Figures(), trials)
+    first = dataclasses.replace(step("G1", "a", "b", "c"), later={"latency": 1.5})
+    run(bench, [first], Budget(max_latency_ms=50), promising=1)
+    assert [line for line in bench.log if line.startswith("finish")] == ["finish G1 b"]
+
+
+def test_one_that_starts_ahead_is_tried_before_a_larger_one():
+    trials = {("G1", name): Figures(ms=ms, macs=ms) for name, ms in {"large": 40, "pretrained": 30}.items()}
+    bench = MadeUpBench(Figures(), trials)
+    made = [
+        dataclasses.replace(trial, ahead=int(trial.name == "pretrained"))
+        for trial in step("G1", "large", "pretrained").trials(None)
+    ]
+    run(bench, [dataclasses.replace(step("G1"), trials=lambda state: made)], Budget(max_latency_ms=50), promising=1)
+    assert [line for line in bench.log if line.startswith("finish")] == ["finish G1 pretrained"]
+
+
+def test_accuracy_decides_between_two_that_later_steps_can_bring_to_the_budget():
+    """Who is fast enough already and who will be are the same; who will not be is further."""
+    trials = {("G1", "a"): Figures(ms=30, accuracy=78), ("G1", "b"): Figures(ms=70, accuracy=79)}
+    trials |= {("G1", "c"): Figures(ms=90, accuracy=80)}
+    first = dataclasses.replace(step("G1", "a", "b", "c"), later={"latency": 1.5})
+    outcome = run(MadeUpBench(Figures(), trials), [first], Budget(max_latency_ms=50), promising=3)
+    assert outcome.entries[1].details["trial"] == "b"
+
+
 def test_of_two_that_are_as_near_the_more_accurate_is_taken():
     trials = {("G1", "a"): Figures(ms=20, accuracy=78), ("G1", "b"): Figures(ms=30, accuracy=79)}
     outcome = run(MadeUpBench(Figures(), trials), [step("G1", "a", "b")], Budget(max_latency_ms=50))

@@ -79,6 +79,15 @@ def test_the_order_is_the_guideline_s():
     assert {step.name: step.clause for step in steps} == clauses
 
 
+def test_what_the_later_steps_may_bring():
+    """G2 leaves 40 % of the MACs at least, and G3 quarters the weights."""
+    later = {step.name: step.later for step in guideline_steps(setting(macs=(0.7, 0.4)))}
+    assert later["G1"]["size"] == pytest.approx(2.5 * 3.8) and later["G1"]["latency"] == pytest.approx(2.5 * 1.5)
+    assert later["G2"]["size"] == later["subpixel"]["size"] == 3.8
+    assert set(later["G3"].values()) == set(later["G4"].values()) == {1.0}
+    assert guideline_steps(setting(calibrates=False))[1].later["size"] == 1.0
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_can_be_left_out_on_request(name):
     assert why(name, setting(left_out=(name,)), state(SLOW, model=net())) == ["left_out"]

@@ -35,6 +35,7 @@ class Trial:
       epochs: of training that it needs; 0: none.
       rate: the learning rate as a share of the one that the run was given.
       sparsity: of the pruning schedule that it is trained on; None: no pruning.
+      ahead: trials with a higher one are tried first among those that can come to the budget, whatever their size.
       outline: -> a network of the same cost as the trained one, where that hangs on the values of the weights.
     """
 
@@ -44,6 +45,7 @@ class Trial:
     epochs: int = 0
     rate: float = 1.0
     sparsity: float | None = None
+    ahead: int = 0
     outline: Callable[[], Candidate] | None = None
 
 
@@ -87,12 +89,14 @@ class Step:
       clause: of the guideline.
       gate: -> why it is not taken here; nothing: it is tried.
       trials: -> the settings to try; an `InputError` says that there is none.
+      later: kind of limit -> by how much the steps after this one may still divide what is measured.
     """
 
     name: str
     clause: str
     gate: Callable[[State], Sequence[Reason]]
     trials: Callable[[State], Sequence[Trial]]
+    later: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,7 +272,8 @@ def _outlook(
         comparison = bench.compare(files)
         before = _over(state.report, state.current, comparison, state.budget)
         to_start, to_current = comparison.speedups(START), comparison.speedups(state.current)
-        near: list[tuple[float, str]] = []
+        ahead = {trial.name: trial.ahead for trial in trials}
+        near: list[tuple[float, int, int, str]] = []
         for name, sketch in sketches.items():
             after = _over(sketch.report, _key(name), comparison, state.budget)
             report = dataclasses.replace(sketch.report, **comparison[_key(name)].report_fields())
@@ -279,11 +284,11 @@ def _outlook(
                 "distance": budgets.distance(after),
             }
             if budgets.is_nearer(before, after, to_current[_key(name)].min):
-                near.append((budgets.distance(after), name))
-        # Among those that meet the budget, the one that can hold most comes first.
-        capacity = {name: sketches[name].report.macs or 0 for name in sketches}
-        near.sort(key=lambda one: (one[0], -capacity[one[1]]))
-        for place, (_, name) in enumerate(near):
+                # Accuracy is not known yet. Of those that can come to the budget with what later steps may bring, the
+                # one that can hold most is tried first.
+                end = _end(step, after)
+                near.append((end, -ahead[name], -(sketch.report.macs or 0), name))
+        for place, (*_, name) in enumerate(sorted(near)):
             records[name]["status"] = "promising" if place < promising else "not tried further"
     return {"trials": list(records.values())}
 
@@ -331,7 +336,7 @@ def _judged(
             verdict = Verdict.TAKEN
         report = dataclasses.replace(entry.report, **comparison[_key(name)].report_fields())
         why = [_said(verdict, label, gains, report, state, len(finished))]
-        judged[name] = (verdict, why, budgets.distance(after), dataclasses.replace(entry, report=report))
+        judged[name] = (verdict, why, _end(step, after), dataclasses.replace(entry, report=report))
     name = _best(judged)
     verdict, why, _, entry = judged[name]
     statuses = {name: one[0].value for name, one in judged.items()}
@@ -364,6 +369,11 @@ def _best(judged: Mapping[str, tuple[Verdict, list[Reason], float, LedgerEntry]]
     nearest = min(one[2] for one in group.values())
     near = [name for name, one in group.items() if one[2] <= nearest + AS_NEAR]
     return max(near, key=lambda name: _number(group[name][3].report.accuracy))
+
+
+def _end(step: Step, over: Mapping[str, float]) -> float:
+    """-> how far the budget will be after the last step, if the later ones bring what they may."""
+    return budgets.distance({key: ratio / step.later.get(key, 1.0) for key, ratio in over.items()})
 
 
 def _number(accuracy: float | None) -> float:
