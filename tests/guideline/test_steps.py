@@ -133,7 +133,7 @@ def test_a_board_without_integers():
 def test_half_precision_after_integers_that_were_fine():
     at = state(SLOW, G3=Figures(ms=60, accuracy=79.5))
     assert why("G4", setting(board(features=("fp16",))), at) == ["g3_was_fine"]
-    assert "lost 0.5 of 3 points" in text("G4", setting(board(features=("fp16",))), at)
+    assert "taken at -0.5 points, and 3 may be lost" in text("G4", setting(board(features=("fp16",))), at)
 
 
 def test_half_precision_where_the_cores_do_not_compute_it():

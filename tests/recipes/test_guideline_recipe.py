@@ -98,7 +98,7 @@ def test_it_decides_explains_and_stops(place, whole):
     }  # fmt: skip
     assert "The budget is met by G3: file" in whole
     assert "no Deconv of stride 2" in rows["subpixel"]["why"]
-    assert "G3 was taken and lost" in rows["G4"]["why"]
+    assert "G3 was taken at" in rows["G4"]["why"]
     assert "do not compute in FP16" in rows["G4"]["why"]
     sizes = [rows[name]["report"]["size_bytes"] for name in ("none", "G2", "G3")]
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] <= 60 * 1024

@@ -295,8 +295,8 @@ def _after_integers(setting: Setting, state: State) -> list[Reason]:
     why = []
     third = state.entries.get("G3")
     if third is not None and third.verdict is Verdict.TAKEN:
-        lost = (state.entries[START].report.accuracy or 0.0) - (third.report.accuracy or 0.0)
-        why.append(reason("g3_was_fine", lost=f"{lost:.1f}", drop=f"{state.budget.max_accuracy_drop:g}"))
+        change = (third.report.accuracy or 0.0) - (state.entries[START].report.accuracy or 0.0)
+        why.append(reason("g3_was_fine", change=f"{change:+.1f}", drop=f"{state.budget.max_accuracy_drop:g}"))
     if FP16.preset not in setting.presets:
         why.append(setting.runs_only("no_fp16_files"))
     elif not setting.computes_fp16() and (why or not [key for key in state.broken() if key != "latency"]):
