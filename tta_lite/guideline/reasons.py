@@ -32,8 +32,8 @@ ENGLISH: dict[str, str] = {
     ),
     "no_int8": "{runtime} on {board} runs files of {presets} only (6.2.1)",
     "g3_was_fine": (
-        "G3 was taken at {change} points, and {drop} may be lost: reduced precision is for a network that loses too much in it "
-        "(6.2.2)"
+        "G3 was taken at {change} points, and {drop} may be lost: reduced precision is for a network that loses too "
+        "much in it (6.2.2)"
     ),
     "no_fp16": "{cores} of {board} do not compute in FP16, so that half precision would not run faster (6.2.2)",
     # What a step can bring here, known before anything is measured.

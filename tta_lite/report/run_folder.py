@@ -85,8 +85,7 @@ class RunFolder:
         ...     RunFolder(folder).step_dir(2, "G1+G2").name
         '02-g1-g2'
         """
-        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step"
-        path = self.path / "steps" / f"{index:02d}-{slug}"
+        path = self.path / "steps" / f"{index:02d}-{slug(name)}"
         path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -136,6 +135,15 @@ class RunFolder:
         if not name or Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"A file of the run folder needs a relative name inside it. Received: {name!r}")
         return self.path / name
+
+
+def slug(name: str) -> str:
+    """-> the name of a row as that of its folder.
+
+    >>> slug("G1+G2")
+    'g1-g2'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step"
 
 
 def _read_recipe(file: Path) -> dict[str, Any]:
