@@ -21,6 +21,7 @@ RECIPES: Mapping[str, str] = {
     "factorize": "recipes.factorize",
     "scale": "recipes.scale",
     "benchmark": "recipes.benchmark",
+    "compare": "recipes.compare",
 }
 USER_MISTAKE = 2
 

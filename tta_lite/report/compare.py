@@ -12,6 +12,7 @@ from typing import Any
 from tta_lite.measure.benchmark import Comparison, benchmark_together
 from tta_lite.report import columns as cols
 from tta_lite.report.run_folder import RECIPE, RunFolder, slug
+from tta_lite.report.table import where_text
 from tta_lite.types import InputError, LedgerEntry, Verdict
 
 FILE = "model.tflite"
