@@ -141,7 +141,7 @@ def test_the_artifact_is_the_fastest_row_near_the_best(finished):
     # At most 2 points below G1's 54.9, G1+G2+G3 is the fastest.
     step = finished.folder.step_dir(4, "G1+G2+G3")
     assert (artifact / "model.tflite").read_bytes() == (step / "model.tflite").read_bytes()
-    manifest = json.loads((artifact / "manifest.json").read_text())
+    manifest = json.loads((artifact / "MANIFEST.json").read_text())
     assert manifest["name"] == "pose G1+G2+G3"
     # MobileNet takes -1..1.
     assert manifest["normalisation"]["mean"] == manifest["normalisation"]["std"] == [127.5] * 3
@@ -162,6 +162,6 @@ def test_another_limit_replaces_the_artifact(finished):
     artifact = finished.path / "artifact"
     step = finished.folder.step_dir(1, "G1")
     assert (artifact / "model.tflite").read_bytes() == (step / "model.tflite").read_bytes()
-    assert json.loads((artifact / "manifest.json").read_text())["name"] == "pose G1"
+    assert json.loads((artifact / "MANIFEST.json").read_text())["name"] == "pose G1"
     assert finished.page.read_text() != before
     assert [path.name for path in finished.path.iterdir() if path.name.startswith(".tmp-")] == []
