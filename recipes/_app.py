@@ -16,19 +16,24 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FULL_TEXTS = ("No space left on device", "File too large", "Disk quota exceeded")
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
-    """``app.run``; an `InputError` becomes one line on stderr and exit code 2, never a stack trace."""
-    app.run(lambda argv: guarded(main, argv))
+def run(main: Callable[[Sequence[str]], None], *, words: int = 0) -> None:
+    """``app.run``; an `InputError` becomes one line on stderr and exit code 2, never a stack trace.
+
+    Args:
+      main: the recipe's.
+      words: how many words that are no flags it takes.
+    """
+    app.run(lambda argv: guarded(main, argv, words=words))
 
 
-def guarded(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
+def guarded(main: Callable[[Sequence[str]], None], argv: Sequence[str], *, words: int = 0) -> int:
     """Call a recipe's `main` -> its exit code.
 
     >>> guarded(lambda argv: None, ["recipe"])
     0
     """
     try:
-        if len(argv) > 1:
+        if len(argv) > 1 + words:
             raise InputError(f"A recipe takes flags only, as --name=value. Received: {' '.join(argv[1:])}")
         main(argv)
     except InputError as error:

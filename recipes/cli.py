@@ -21,6 +21,7 @@ RECIPES: Mapping[str, str] = {
     "factorize": "recipes.factorize",
     "scale": "recipes.scale",
     "benchmark": "recipes.benchmark",
+    "verify": "recipes.verify",
 }
 USER_MISTAKE = 2
 
