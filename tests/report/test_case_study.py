@@ -51,7 +51,8 @@ def finished(tmp_path_factory, ladder):
     rng = np.random.default_rng(0)
     for entry in entries:
         step = folder.step_dir(list(ROWS).index(entry.name), entry.name)
-        (step / "model.tflite").write_bytes(small_file(2 + list(ROWS).index(entry.name)))
+        # Each another file; that of G1+G2+G3, the fourth, has an output for each of the 16 joints.
+        (step / "model.tflite").write_bytes(small_file(12 + list(ROWS).index(entry.name)))
         np.save(step / "joints.npy", rng.uniform(0, 48, test.joints.shape))
 
     @functools.cache
@@ -143,6 +144,8 @@ def test_the_artifact_is_the_fastest_row_near_the_best(finished):
     assert (artifact / "model.tflite").read_bytes() == (step / "model.tflite").read_bytes()
     manifest = json.loads((artifact / "MANIFEST.json").read_text())
     assert manifest["name"] == "pose G1+G2+G3"
+    assert manifest["labels"] == list(finished.people.joint_set.names)
+    assert manifest["report"]["row"] == "G1+G2+G3" and manifest["report"]["size_bytes"] > 0
     # MobileNet takes -1..1.
     assert manifest["normalisation"]["mean"] == manifest["normalisation"]["std"] == [127.5] * 3
     assert len(list((artifact / "golden").glob("input_*.bin"))) == report.GOLDEN
