@@ -19,6 +19,7 @@ needs_micro = pytest.mark.skipif(not INSTALLED, reason="needs tflite-micro")
 FAKE = """
 import os, sys, time
 import numpy as np
+{at_import}
 
 class Interpreter:
     @classmethod
@@ -48,12 +49,12 @@ def golden(files, images):
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    def install(at_start="pass", at_run="pass"):
+    def install(at_start="pass", at_run="pass", at_import=""):
         package = tmp_path / "tflite_micro/python/tflite_micro"
         package.mkdir(parents=True)
         for folder in (tmp_path / "tflite_micro", tmp_path / "tflite_micro/python", package):
             (folder / "__init__.py").touch()
-        (package / "runtime.py").write_text(FAKE.format(at_start=at_start, at_run=at_run))
+        (package / "runtime.py").write_text(FAKE.format(at_start=at_start, at_run=at_run, at_import=at_import))
         (tmp_path / "tflite_micro-7.dist-info").mkdir()
         (tmp_path / "tflite_micro-7.dist-info/METADATA").write_text(
             "Metadata-Version: 2.1\nName: tflite-micro\nVersion: 7"
@@ -96,6 +97,13 @@ def test_a_run_that_takes_too_long_leaves_the_plan(files, golden, fake):
     found = measure_micro(files["int8"], golden, timeout_s=5)
     assert found.arena_bytes == 96 and found.difference is None
     assert "more than 5 s" in found.reason
+
+
+def test_a_broken_package_says_nothing_about_the_network(files, golden, fake):
+    fake(at_import="import a_package_that_it_needs")
+    found = measure_micro(files["int8"], golden)
+    # As if it were not there: the resolver is written all the same.
+    assert found.version == "" and "cannot be loaded: No module named 'a_package_that_it_needs'" in found.reason
 
 
 def test_an_arena_that_is_too_small_is_tried_larger(files, golden, fake):

@@ -18,10 +18,12 @@ import numpy as np
 
 from tta_lite.export.contents import read_contents
 from tta_lite.export.golden import Golden
+from tta_lite.export.micro_child import CANNOT_LOAD
 from tta_lite.export.op_resolver import lacking_ops
 
 WORKER = "tta_lite.export.micro_child"
 NOT_INSTALLED = "the package tflite-micro is not installed: pip install 'tta_lite[micro]' where the artifact is made"
+_BROKEN = "the package tflite-micro is installed and cannot be loaded"
 # Its loops are the plain ones, many times slower than LiteRT's.
 TIMEOUT_S = 120.0
 MOST_ARENA_BYTES = 1 << 30
@@ -35,7 +37,7 @@ class MicroResult:
     """What the interpreter said.
 
     Attributes:
-      version: of the package; empty if it is not installed.
+      version: of the package; empty if it is not installed, or cannot be loaded.
       arena_bytes: the smallest arena in which the file runs on this machine; None: it did not run. Pointers of a
         32-bit microcontroller are half as long, so that it needs no more there.
       breakdown: bytes by what they are for: ``head`` (tensors and scratch buffers, which share places), ``tail`` (what
@@ -61,7 +63,7 @@ def measure_micro(tflite: bytes, golden: Golden, *, timeout_s: float = TIMEOUT_S
     """
     if importlib.util.find_spec("tflite_micro") is None:
         return MicroResult(reason=NOT_INSTALLED)
-    version = importlib.metadata.version("tflite-micro")
+    version = _version()
     contents = read_contents(tflite)
     if lacking := lacking_ops(op.name for op in contents.ops):
         return MicroResult(version, reason=f"TensorFlow Lite Micro has no kernel for {', '.join(lacking)}")
@@ -72,6 +74,8 @@ def measure_micro(tflite: bytes, golden: Golden, *, timeout_s: float = TIMEOUT_S
         # Kernels ask for scratch buffers, which the plan does not know: TRANSPOSE_CONV for four times its output.
         arena = 2 * contents.memory().arena_bytes + (1 << 20)
         ending, said = _run(place, arena, timeout_s)
+        if ending == _BROKEN:
+            return MicroResult(reason=f"{_BROKEN}: {said.strip()[-400:]}")
         while ending and any(text in said for text in _TOO_SMALL) and arena < MOST_ARENA_BYTES:
             arena = min(4 * arena, MOST_ARENA_BYTES)
             ending, said = _run(place, arena, timeout_s)
@@ -105,7 +109,17 @@ def _run(place: Path, arena_bytes: int, timeout_s: float) -> tuple[str, str]:
             code, ending = 1, f"the run took more than {timeout_s:g} s in its plain loops and was not waited for"
         said.seek(0)
         text = said.read().decode("utf-8", "replace")
+    if code == CANNOT_LOAD:
+        return _BROKEN, text
     return (ending or _ending(code, text)) if code else "", text
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("tflite-micro")
+    except importlib.metadata.PackageNotFoundError:
+        # Built from source and put on the path by hand.
+        return "unknown"
 
 
 def _ending(code: int, said: str) -> str:

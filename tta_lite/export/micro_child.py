@@ -8,11 +8,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+# The exit code where the package is there and cannot be loaded: it says nothing about the network.
+CANNOT_LOAD = 3
+
 
 def main(folder: str, arena_bytes: int) -> None:
     """Writes the memory plan to stderr, then ``output.npy`` into the folder, which holds the file and ``input.npy``."""
     import numpy as np
-    from tflite_micro.python.tflite_micro import runtime
+
+    try:
+        from tflite_micro.python.tflite_micro import runtime
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        sys.exit(CANNOT_LOAD)
 
     place = Path(folder)
     tflite = (place / "model.tflite").read_bytes()

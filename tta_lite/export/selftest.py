@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tta_lite.export.c_array import ALIGNMENT, c_source
 from tta_lite.export.golden import Golden, little_endian
 from tta_lite.export.model_io import c_float
@@ -227,7 +229,7 @@ extern const unsigned int golden_outputs_len;
 """
 
 
-def _data_source(inputs: Sequence, outputs: Sequence) -> bytes:
+def _data_source(inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> bytes:
     arrays = {"golden_inputs": inputs, "golden_outputs": outputs}
     return b"\n".join(c_source(b"".join(map(little_endian, s)), name, DATA_HEADER) for name, s in arrays.items())
 
