@@ -8,6 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tta_lite.export import bundle, selftest
@@ -186,6 +187,20 @@ def test_what_tflite_micro_cannot_run_has_no_resolver(files, images, tmp_path, m
     assert manifest["tflite_micro"]["reason"] == "Hybrid models are not supported"
     assert set(manifest["left_out"]) == {"op_resolver.h", "selftest.cc, SELFTEST_TFLM"}
     assert "Hybrid models are not supported" in manifest["left_out"]["op_resolver.h"]
+
+
+def test_ops_of_another_graph_of_the_file_leave_out_the_resolver(tmp_path):
+    function = tf.function(lambda x: tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, tf.sin(y)), (0, x))[1])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function(tf.TensorSpec((1, 2, 2, 3)))]
+    )
+    inputs = np.ones((1, 2, 2, 3), np.float32)
+    folder = write_bundle(tmp_path / "a", converter.convert(), name="n", normalisation=None, golden_inputs=inputs)
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    assert manifest["left_out"]["op_resolver.h"].startswith("WHILE runs another graph")
+    # sin(sin(sin(1))), by hand.
+    output = np.fromfile(folder / "golden/output_0.bin", "<f4")
+    assert output == pytest.approx(0.678430, abs=1e-5)
 
 
 def test_the_arena_that_was_measured_is_the_one_that_is_built(files, images, tmp_path, monkeypatch):

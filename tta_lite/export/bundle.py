@@ -48,6 +48,8 @@ from tta_lite.types import InputError
 MARKS = (MANIFEST, "manifest.json")
 # GCC takes some 150 bytes of memory for each byte of an array (1.3 GB for 8 MB): beyond this it helps nobody.
 C_ARRAY_LIMIT = 16 << 20
+# Ops that run another graph of the file than the main one.
+BRANCHES = ("IF", "WHILE", "CALL_ONCE")
 PACKAGES = ("tensorflow", "tf_keras", "ai-edge-litert", "numpy")
 
 
@@ -176,6 +178,8 @@ def _no_resolver(contents: Contents, micro: MicroResult) -> str:
     """-> why no resolver is written; empty if it is."""
     if micro.arena_bytes is None and micro.version:
         return f"TensorFlow Lite Micro cannot run the file: {micro.reason}"
+    if branches := [op.name for op in contents.ops if op.name in BRANCHES]:
+        return f"{branches[0]} runs another graph of the file, whose ops are not listed here: ask for all of them"
     lacking = lacking_ops(op.name for op in contents.ops)
     return f"TensorFlow Lite Micro has no kernel for {', '.join(lacking)}" if lacking else ""
 
