@@ -22,6 +22,7 @@ RECIPES: Mapping[str, str] = {
     "scale": "recipes.scale",
     "benchmark": "recipes.benchmark",
     "compare": "recipes.compare",
+    "verify": "recipes.verify",
 }
 USER_MISTAKE = 2
 

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from tta_lite.export import bundle
+from tta_lite.export import bundle, selftest
 from tta_lite.export.bundle import write_bundle
 from tta_lite.export.c_array import c_source
+from tta_lite.export.micro import MicroResult
 from tta_lite.models.backbones import Normalisation
 from tta_lite.types import InputError
 
@@ -32,7 +35,8 @@ def made(request, files, images, tmp_path_factory):
 def test_what_is_in_the_folder(made, files):
     preset, folder = made
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    wanted = ["model.tflite", "model_data.h", "model_data.cc", "ops.json", "golden.json", "manifest.json", "SHA256SUMS"]
+    wanted = ["model.tflite", "model_data.h", "model_data.cc", "ops.json", "golden.json", "MANIFEST.json", "SHA256SUMS"]
+    wanted += ["model_io.h", "op_resolver.h", "selftest.cc", "selftest_hook.h", "golden_data.h", "golden_data.cc"]
     wanted += [f"golden/{side}_{n}.bin" for side in ("input", "output") for n in (0, 1)]
     assert names == sorted(wanted)
     assert (folder / "model.tflite").read_bytes() == files[preset]
@@ -106,7 +110,7 @@ def test_golden_inputs_are_the_images_that_were_given(made, images):
 
 def test_the_manifest_says_how_to_feed_the_network(made):
     preset, folder = made
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
     assert manifest["input"]["name"] == "image"
     assert manifest["input"]["shape"] == [1, 64, 64, 3]
     assert manifest["input"]["dtype"] == {"fp32": "float32", "int8": "int8"}[preset]
@@ -157,5 +161,89 @@ def test_a_name_without_letters_is_refused(files, images, tmp_path):
 def test_a_large_file_has_no_array(files, images, tmp_path, monkeypatch):
     monkeypatch.setattr(bundle, "C_ARRAY_LIMIT", len(files["int8"]) - 1)
     folder = write(tmp_path / "artifact", files["int8"], images)
-    assert json.loads((folder / "manifest.json").read_text())["c_array"] is None
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    assert manifest["c_array"] is None
     assert not (folder / "model_data.cc").exists()
+    assert set(manifest["left_out"]) == {"model_data.h", "model_data.cc", "selftest.cc, SELFTEST_TFLM"}
+    assert "read model.tflite" in manifest["left_out"]["model_data.cc"]
+    # What the self-test compares with is small; the network it asks for is the caller's.
+    source = (folder / "selftest.cc").read_text()
+    assert "model_data.h" not in source and "run_model" in source
+
+
+def test_vectors_that_are_too_large_leave_out_the_self_test(files, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(selftest, "GOLDEN_ARRAY_LIMIT", 1000)
+    folder = write(tmp_path / "artifact", files["int8"], images)
+    left_out = json.loads((folder / "MANIFEST.json").read_text())["left_out"]
+    assert set(left_out) == {"selftest.cc", "selftest_hook.h", "golden_data.h", "golden_data.cc"}
+    assert not any((folder / name).exists() for name in left_out)
+    assert (folder / "golden/output_1.bin").is_file()
+
+
+def test_what_tflite_micro_cannot_run_has_no_resolver(files, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "measure_micro", lambda *_: MicroResult("7", reason="Hybrid models are not supported"))
+    folder = write(tmp_path / "artifact", files["dynamic"], images)
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    assert manifest["tflite_micro"]["reason"] == "Hybrid models are not supported"
+    assert set(manifest["left_out"]) == {"op_resolver.h", "selftest.cc, SELFTEST_TFLM"}
+    assert "Hybrid models are not supported" in manifest["left_out"]["op_resolver.h"]
+
+
+def test_ops_of_another_graph_of_the_file_leave_out_the_resolver(tmp_path):
+    function = tf.function(lambda x: tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, tf.sin(y)), (0, x))[1])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function(tf.TensorSpec((1, 2, 2, 3)))]
+    )
+    inputs = np.ones((1, 2, 2, 3), np.float32)
+    folder = write_bundle(tmp_path / "a", converter.convert(), name="n", normalisation=None, golden_inputs=inputs)
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    assert manifest["left_out"]["op_resolver.h"].startswith("WHILE runs another graph")
+    # sin(sin(sin(1))), by hand.
+    output = np.fromfile(folder / "golden/output_0.bin", "<f4")
+    assert output == pytest.approx(0.678430, abs=1e-5)
+
+
+def test_the_arena_that_was_measured_is_the_one_that_is_built(files, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "measure_micro", lambda *_: MicroResult("7", 692624, {"head": 688128}, 0.01))
+    folder = write(tmp_path / "artifact", files["int8"], images)
+    assert "#define SELFTEST_ARENA_BYTES 692624" in (folder / "selftest.cc").read_text()
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    assert manifest["tflite_micro"]["arena_bytes"] == 692624
+    assert manifest["versions"]["tflite-micro"] == "7"
+
+
+def test_board_report_and_labels_are_told(files, images, tmp_path):
+    folder = write_bundle(
+        tmp_path / "a",
+        files["int8"],
+        name="n",
+        normalisation=None,
+        golden_inputs=images[:1],
+        labels=["head", "neck", "hand", "foot"],
+        board="A board",
+        report={"row": "G1+G3", "accuracy": 76.5},
+    )
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    assert manifest["board"] == "A board"
+    assert manifest["report"] == {"row": "G1+G3", "accuracy": 76.5}
+    assert manifest["labels"] == ["head", "neck", "hand", "foot"]
+    assert '"neck",' in (folder / "model_io.h").read_text()
+    assert "model_input_from_pixel" not in (folder / "model_io.h").read_text()
+
+
+def test_the_manifest_holds_the_sum_of_every_file(made):
+    _, folder = made
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    there = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    wanted = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in there.items()
+              if name not in ("MANIFEST.json", "SHA256SUMS")}  # fmt: skip
+    assert manifest["files"] == wanted
+    assert {"tta_lite", "python", "ai-edge-litert", "numpy"} <= set(manifest["versions"])
+
+
+def test_a_bundle_of_the_first_format_is_replaced(files, images, tmp_path):
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "artifact/manifest.json").write_text("{}")
+    folder = write(tmp_path / "artifact", files["int8"], images)
+    assert [path.name for path in folder.glob("*anifest*")] == []
+    assert (folder / "MANIFEST.json").is_file()

@@ -107,8 +107,11 @@ def test_it_decides_explains_and_stops(place, whole):
         assert (step / "model.tflite").stat().st_size == rows[name]["report"]["size_bytes"]
         assert json.loads((step / "report.json").read_text()) == rows[name]["report"]
         assert not (step / "trials").exists()
-    manifest = json.loads((place / "whole/artifact/manifest.json").read_text())
+    manifest = json.loads((place / "whole/artifact/MANIFEST.json").read_text())
     assert manifest["input"]["dtype"] == "int8" and manifest["normalisation"]["std"] == [127.5] * 3
+    assert manifest["report"] == {"row": "G3", **rows["G3"]["report"]}
+    assert manifest["board"] == "Firefly-RK3399"
+    assert manifest["labels"] == ["across", "along"]
 
 
 def test_the_page_says_all_of_it(place, whole):

@@ -51,7 +51,8 @@ def finished(tmp_path_factory, ladder):
     rng = np.random.default_rng(0)
     for entry in entries:
         step = folder.step_dir(list(ROWS).index(entry.name), entry.name)
-        (step / "model.tflite").write_bytes(small_file(2 + list(ROWS).index(entry.name)))
+        # Each another file; that of G1+G2+G3, the fourth, has an output for each of the 16 joints.
+        (step / "model.tflite").write_bytes(small_file(12 + list(ROWS).index(entry.name)))
         np.save(step / "joints.npy", rng.uniform(0, 48, test.joints.shape))
 
     @functools.cache
@@ -141,8 +142,10 @@ def test_the_artifact_is_the_fastest_row_near_the_best(finished):
     # At most 2 points below G1's 54.9, G1+G2+G3 is the fastest.
     step = finished.folder.step_dir(4, "G1+G2+G3")
     assert (artifact / "model.tflite").read_bytes() == (step / "model.tflite").read_bytes()
-    manifest = json.loads((artifact / "manifest.json").read_text())
+    manifest = json.loads((artifact / "MANIFEST.json").read_text())
     assert manifest["name"] == "pose G1+G2+G3"
+    assert manifest["labels"] == list(finished.people.joint_set.names)
+    assert manifest["report"]["row"] == "G1+G2+G3" and manifest["report"]["size_bytes"] > 0
     # MobileNet takes -1..1.
     assert manifest["normalisation"]["mean"] == manifest["normalisation"]["std"] == [127.5] * 3
     assert len(list((artifact / "golden").glob("input_*.bin"))) == report.GOLDEN
@@ -162,6 +165,6 @@ def test_another_limit_replaces_the_artifact(finished):
     artifact = finished.path / "artifact"
     step = finished.folder.step_dir(1, "G1")
     assert (artifact / "model.tflite").read_bytes() == (step / "model.tflite").read_bytes()
-    assert json.loads((artifact / "manifest.json").read_text())["name"] == "pose G1"
+    assert json.loads((artifact / "MANIFEST.json").read_text())["name"] == "pose G1"
     assert finished.page.read_text() != before
     assert [path.name for path in finished.path.iterdir() if path.name.startswith(".tmp-")] == []

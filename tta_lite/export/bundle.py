@@ -1,11 +1,16 @@
 """The artifact folder: all that a firmware team needs to run a network, and to check that they run it rightly.
 
-model.tflite         the flatbuffer
-model_data.h, .cc    the same as a constant array on a 16-byte boundary (up to `C_ARRAY_LIMIT`)
-ops.json             which ops, which versions, which types: what must be linked in
-golden.json, golden/ inputs and the outputs that belong to them, as the file stores them (little-endian)
-manifest.json        inputs, outputs, how a pixel becomes an input, memory need, what XNNPACK does not take
-SHA256SUMS           of all of these: ``sha256sum -c SHA256SUMS``
+model.tflite          the flatbuffer
+model_data.h, .cc     the same as a constant array on a 16-byte boundary (up to `C_ARRAY_LIMIT`)
+model_io.h            shapes, types, scales, how a pixel becomes an input, what the outputs are called: C constants
+op_resolver.h         the kernels that TensorFlow Lite Micro must link, where it has them all
+ops.json              which ops, which versions, which types: what must be linked in elsewhere
+golden.json, golden/  inputs and the outputs that belong to them, as the file stores them (little-endian)
+selftest.cc           compares what a board computes with the golden outputs, which golden_data.h, .cc hold
+MANIFEST.json         SHA-256 of all of these; inputs, outputs, memory need, versions, board, report; what is left out
+SHA256SUMS            the same sums and that of MANIFEST.json: ``sha256sum -c SHA256SUMS``
+
+docs/artifact.md goes through it file by file; `tta_lite.export.verify` checks it.
 """
 
 from __future__ import annotations
@@ -14,26 +19,57 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import os
+import platform
 import shutil
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import tta_lite
 from tta_lite.export.c_array import c_header, c_source, c_symbol
-from tta_lite.export.contents import read_contents
+from tta_lite.export.contents import Contents, read_contents
 from tta_lite.export.delegation import undelegated_ops
-from tta_lite.export.runner import Edge, TFLitePredictor
+from tta_lite.export.golden import INDEX, edge_record, make_golden, runtime, write_golden
+from tta_lite.export.manifest import FORMAT, MANIFEST, SUMS, file_sums
+from tta_lite.export.micro import MicroResult, measure_micro
+from tta_lite.export.model_io import HEADER as IO_HEADER
+from tta_lite.export.model_io import model_io_header
+from tta_lite.export.op_resolver import HEADER as RESOLVER_HEADER
+from tta_lite.export.op_resolver import lacking_ops, op_resolver_header
+from tta_lite.export.selftest import DATA_HEADER, DATA_SOURCE, HOOK, SOURCE, golden_count, selftest_files
 from tta_lite.files import TEMPORARY_PREFIX, to_json_text
 from tta_lite.models.backbones import Normalisation
 from tta_lite.types import InputError
 
-FORMAT = 1
-MANIFEST = "manifest.json"
-SUMS = "SHA256SUMS"
+# What marks a folder as a bundle that may be replaced; format 1 wrote the name in small letters.
+MARKS = (MANIFEST, "manifest.json")
 # GCC takes some 150 bytes of memory for each byte of an array (1.3 GB for 8 MB): beyond this it helps nobody.
 C_ARRAY_LIMIT = 16 << 20
+# Ops that run another graph of the file than the main one.
+BRANCHES = ("IF", "WHILE", "CALL_ONCE")
+PACKAGES = ("tensorflow", "tf_keras", "ai-edge-litert", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What is known of a network beside its file.
+
+    Attributes:
+      name: what it is called; it also names the C array.
+      normalisation: how RGB pixels become the numbers that it takes; None: not known here.
+      labels: what the places of the output's last dimension are called.
+      board: the target it was made for; empty: none in particular.
+      report: the row of the report: its name and figures, plain JSON values.
+    """
+
+    name: str
+    normalisation: Normalisation | None = None
+    labels: Sequence[str] | None = None
+    board: str = ""
+    report: Mapping[str, Any] | None = None
 
 
 def write_bundle(
@@ -43,6 +79,9 @@ def write_bundle(
     name: str,
     normalisation: Normalisation | None,
     golden_inputs: np.ndarray,
+    labels: Sequence[str] | None = None,
+    board: str = "",
+    report: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the folder, whole or not at all; a bundle that was there before is replaced.
 
@@ -52,6 +91,9 @@ def write_bundle(
       name: what the network is called; it also names the C array.
       normalisation: how RGB pixels become the numbers that the network takes; None: not known here.
       golden_inputs: [N, H, W, 3] float32, normalised; a few are enough.
+      labels: what the places of the output's last dimension are called, such as classes or joints; None: not known.
+      board: the target it was made for; empty: none in particular.
+      report: the row of the report that it is: its name and figures, plain JSON values.
 
     Returns:
       The folder.
@@ -64,74 +106,93 @@ def write_bundle(
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{target.name}")
     temporary.mkdir(parents=True)
     try:
-        _write_files(temporary, tflite, name, normalisation, golden_inputs)
+        _write_files(temporary, tflite, About(name, normalisation, labels, board, report), golden_inputs)
         _swap_in(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
-def _write_files(
-    folder: Path, tflite: bytes, name: str, normalisation: Normalisation | None, golden_inputs: np.ndarray
-) -> None:
-    symbol = c_symbol(name)
-    predictor = TFLitePredictor(tflite)
+def _write_files(folder: Path, tflite: bytes, about: About, golden_inputs: np.ndarray) -> None:
+    symbol = c_symbol(about.name)
     contents = read_contents(tflite)
-    has_array = len(tflite) <= C_ARRAY_LIMIT
+    golden = make_golden(tflite, golden_inputs)
+    micro = measure_micro(tflite, golden)
+    left_out: dict[str, str] = {}
 
     (folder / "model.tflite").write_bytes(tflite)
+    has_array = len(tflite) <= C_ARRAY_LIMIT
     if has_array:
         (folder / "model_data.h").write_text(c_header(symbol), encoding="ascii")
         (folder / "model_data.cc").write_bytes(c_source(tflite, symbol))
+    else:
+        why = f"the file has {len(tflite)} bytes, and compilers take arrays up to {C_ARRAY_LIMIT}: read model.tflite"
+        left_out |= dict.fromkeys(("model_data.h", "model_data.cc"), why)
+    has_resolver = not (why := _no_resolver(contents, micro))
+    if has_resolver:
+        (folder / RESOLVER_HEADER).write_text(op_resolver_header(op.name for op in contents.ops), encoding="ascii")
+    else:
+        left_out[RESOLVER_HEADER] = why
+
     _write_json(folder / "ops.json", [dataclasses.asdict(op) for op in contents.op_counts()])
-    _write_json(folder / "golden.json", _write_golden(folder, tflite, predictor, golden_inputs))
-    _write_json(
-        folder / MANIFEST,
-        {
-            "format": FORMAT,
-            "name": name,
-            "model": {"file": "model.tflite", "sha256": hashlib.sha256(tflite).hexdigest()},
-            "c_array": {"header": "model_data.h", "symbol": symbol, "length": f"{symbol}_len"} if has_array else None,
-            "input": _edge_record(predictor.input),
-            "output": _edge_record(predictor.output),
-            "normalisation": _normalisation_record(normalisation),
-            "memory": dataclasses.asdict(contents.memory()),
-            "undelegated_ops": [dataclasses.asdict(op) for op in undelegated_ops(tflite)],
-            "runtime": _runtime(),
-        },
+    _write_json(folder / INDEX, write_golden(folder, golden))
+    header = model_io_header(
+        golden.input, golden.output, name=about.name, normalisation=about.normalisation, labels=about.labels
     )
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}" for path in files]
+    (folder / IO_HEADER).write_text(header, encoding="ascii")
+    if golden_count(golden):
+        runs_micro = symbol if has_array and has_resolver else None
+        for name, content in selftest_files(golden, symbol=runs_micro, arena_bytes=micro.arena_bytes).items():
+            (folder / name).write_bytes(content)
+        if not runs_micro:
+            left_out[f"{SOURCE}, SELFTEST_TFLM"] = left_out.get(RESOLVER_HEADER) or left_out["model_data.cc"]
+    else:
+        why = "one golden vector is larger than a board holds beside the network: compare with golden/*.bin"
+        left_out |= dict.fromkeys((SOURCE, HOOK, DATA_HEADER, DATA_SOURCE), why)
+
+    manifest = {
+        "format": FORMAT,
+        "name": about.name,
+        "model": {"file": "model.tflite", "sha256": hashlib.sha256(tflite).hexdigest()},
+        "c_array": {"header": "model_data.h", "symbol": symbol, "length": f"{symbol}_len"} if has_array else None,
+        "input": edge_record(golden.input),
+        "output": edge_record(golden.output),
+        "normalisation": _normalisation_record(about.normalisation),
+        "labels": None if about.labels is None else list(about.labels),
+        "memory": dataclasses.asdict(contents.memory()),
+        "tflite_micro": dataclasses.asdict(micro),
+        "undelegated_ops": [dataclasses.asdict(op) for op in undelegated_ops(tflite)],
+        "runtime": runtime(),
+        "versions": _versions(micro),
+        "board": about.board or None,
+        "report": about.report,
+        "left_out": left_out,
+        "files": {name: {"sha256": digest, "bytes": size} for name, (digest, size) in file_sums(folder).items()},
+    }
+    _write_json(folder / MANIFEST, manifest)
+    sums = [f"{digest}  {name}" for name, (digest, _) in file_sums(folder).items()]
     (folder / SUMS).write_text("\n".join(sums) + "\n", encoding="utf-8")
 
 
-def _write_golden(folder: Path, tflite: bytes, predictor: TFLitePredictor, images: np.ndarray) -> dict[str, Any]:
-    images = np.asarray(images, dtype=np.float32)
-    # Checks the shape, and gives real numbers to compare with.
-    expected = predictor(images)
-    (folder / "golden").mkdir()
-    vectors = []
-    for number, image in enumerate(images):
-        stored = predictor.input.quantise(image[None])
-        record = {"input": f"golden/input_{number}.bin", "output": f"golden/output_{number}.bin"}
-        (folder / record["input"]).write_bytes(_little_endian(stored))
-        (folder / record["output"]).write_bytes(_little_endian(predictor.run(stored)))
-        vectors.append(record)
-    # Kernels may round otherwise: XNNPACK's and the runtime's own differ by a step or two of int8.
-    other = TFLitePredictor(tflite, kernels="builtin")(images)
-    difference = float(np.abs(other - expected).max())
-    return {
-        "vectors": vectors,
-        "input": _edge_record(predictor.input),
-        "output": _edge_record(predictor.output),
-        "made_by": _runtime(),
-        "kernel_difference": difference,
-        "tolerance": max(2 * difference, predictor.output.scale),
-        "tolerance_note": (
-            "the largest difference from the golden output, in real numbers, that other kernels may show: twice that "
-            "of the runtime's own kernels against XNNPACK on these inputs, and at least one step of the output's scale"
-        ),
-    }
+def _no_resolver(contents: Contents, micro: MicroResult) -> str:
+    """-> why no resolver is written; empty if it is."""
+    if micro.arena_bytes is None and micro.version:
+        return f"TensorFlow Lite Micro cannot run the file: {micro.reason}"
+    if branches := [op.name for op in contents.ops if op.name in BRANCHES]:
+        return f"{branches[0]} runs another graph of the file, whose ops are not listed here: ask for all of them"
+    lacking = lacking_ops(op.name for op in contents.ops)
+    return f"TensorFlow Lite Micro has no kernel for {', '.join(lacking)}" if lacking else ""
+
+
+def _versions(micro: MicroResult) -> dict[str, str]:
+    versions = {"tta_lite": tta_lite.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            # The file may have come from elsewhere: LiteRT alone is needed here.
+            continue
+    return {**versions, **({"tflite-micro": micro.version} if micro.version else {})}
 
 
 def _normalisation_record(normalisation: Normalisation | None) -> dict[str, Any] | None:
@@ -141,22 +202,6 @@ def _normalisation_record(normalisation: Normalisation | None) -> dict[str, Any]
     return {"formula": formula, "mean": normalisation.mean, "std": normalisation.std}
 
 
-def _edge_record(edge: Edge) -> dict[str, Any]:
-    record = {"name": edge.name, "shape": edge.shape, "dtype": edge.dtype.name}
-    if not edge.scale:
-        return {**record, "quantisation": None}
-    formula = "stored = round(real / scale) + zero_point, clipped to the type; real = (stored - zero_point) * scale"
-    return {**record, "quantisation": {"scale": edge.scale, "zero_point": edge.zero_point, "formula": formula}}
-
-
-def _little_endian(stored: np.ndarray) -> bytes:
-    return stored.astype(stored.dtype.newbyteorder("<")).tobytes()
-
-
-def _runtime() -> str:
-    return f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}, XNNPACK, batch 1"
-
-
 def _write_json(path: Path, record: Any) -> None:
     path.write_text(to_json_text(record, indent=2) + "\n", encoding="utf-8")
 
@@ -164,7 +209,7 @@ def _write_json(path: Path, record: Any) -> None:
 def _check_replaceable(target: Path) -> None:
     if not target.exists():
         return
-    is_bundle = target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))
+    is_bundle = target.is_dir() and (any((target / mark).is_file() for mark in MARKS) or not any(target.iterdir()))
     if not is_bundle:
         raise InputError(
             f"The artifact folder must be new, empty, or an earlier bundle (with a {MANIFEST}). Received: {target}"

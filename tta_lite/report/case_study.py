@@ -12,6 +12,7 @@ from tta_lite.export.bundle import write_bundle
 from tta_lite.guideline import case_study
 from tta_lite.guideline.rows import ROWS
 from tta_lite.report import page, plots, table
+from tta_lite.report.outputs import output_names
 from tta_lite.report.run_folder import RunFolder
 from tta_lite.report.skeletons import skeleton_strip
 from tta_lite.tasks import crop
@@ -101,12 +102,15 @@ def _write_artifact(
     task = task_for(normalisation)
     step = folder.step_dir(list(ROWS).index(row.name), row.name)
     golden = np.concatenate(task.calibration(GOLDEN, seed=study.fit.seed))
+    tflite = (step / case_study.FILE).read_bytes()
     write_bundle(
         folder.path / "artifact",
-        (step / case_study.FILE).read_bytes(),
+        tflite,
         name=f"pose {row.name}",
         normalisation=normalisation,
         golden_inputs=golden,
+        labels=output_names(task, tflite),
+        report={"row": chosen.name, **chosen.report.to_json()},
     )
 
 

@@ -18,6 +18,7 @@ from tta_lite.guideline.steps import STEPS
 from tta_lite.models.backbones import Normalisation
 from tta_lite.report import columns as cols
 from tta_lite.report import page, plots, table
+from tta_lite.report.outputs import output_names
 from tta_lite.report.run_folder import RunFolder
 from tta_lite.types import LedgerEntry, Report, Task
 
@@ -53,7 +54,7 @@ def write_report(
     table.write_tables(folder, entries, dataset=dataset)
     allowed = _allowed(result.outcome)
     plots.write_plots(folder, entries, allowed)
-    _write_artifact(folder, result.outcome, task)
+    _write_artifact(folder, result.outcome, task, request.board.title)
     normal = page.duration(sum(entry.seconds for entry in entries))
     return page.write_page(
         folder,
@@ -141,15 +142,19 @@ def _support(known: Preflight) -> dict[str, Any]:
     }
 
 
-def _write_artifact(folder: RunFolder, outcome: Outcome, task: Task) -> None:
+def _write_artifact(folder: RunFolder, outcome: Outcome, task: Task, board: str) -> None:
     rows = [START, *STEPS]
     step = folder.step_dir(rows.index(outcome.chosen), outcome.chosen)
     inputs = next(task.validation_data().as_numpy_iterator())[0][:GOLDEN]
     normalisation = getattr(task, "normalisation", None)
+    tflite = (step / FILE).read_bytes()
     write_bundle(
         folder.path / "artifact",
-        (step / FILE).read_bytes(),
+        tflite,
         name=f"model {outcome.chosen}",
         normalisation=normalisation if isinstance(normalisation, Normalisation) else None,
         golden_inputs=np.asarray(inputs, np.float32),
+        labels=output_names(task, tflite),
+        board=board,
+        report={"row": outcome.chosen, **outcome.state.report.to_json()},
     )
