@@ -42,7 +42,6 @@ def test_unknown_recipe_names_those_there_are(capsys):
     assert captured.err.splitlines() == [
         "error: The recipe must be one of guideline, case_study, swap_backbone, factorize, scale, benchmark, compare, "
         "verify; benchmark is the nearest. Received: benchmrk"
-        "benchmark is the nearest. Received: benchmrk"
     ]
 
 
