@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from recipes import _app, _pose_data, _timing
-from tta_lite.report.language import LANGUAGES, Language
+from tta_lite.report.language import ENGLISH, LANGUAGES, Language
 
 # What may differ between a run and its resumption.
 DISPLAY_FLAGS = (
@@ -117,7 +117,7 @@ def _given() -> list[str]:
     return [flags.FLAGS[holder.name].serialize() for holder in _FLAGS if flags.FLAGS[holder.name].present]
 
 
-def _notes(say: Language) -> list[str]:
+def _notes(say: Language = ENGLISH) -> list[str]:
     """What a reader should know of these figures before comparing them."""
     notes = []
     if _pose_data.DATASET.value == "synthetic":

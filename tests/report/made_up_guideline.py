@@ -8,7 +8,7 @@ from tests.guideline.made_up import Figures, MadeUpBench, run
 from tta_lite.boards.profile import get_board
 from tta_lite.guideline.advice import advice
 from tta_lite.guideline.checks import Miss
-from tta_lite.guideline.ladder import START, Step, Trial
+from tta_lite.guideline.ladder import START, Sketch, Step, Trial
 from tta_lite.guideline.preflight import Preflight, Support
 from tta_lite.guideline.program import Request, Result
 from tta_lite.guideline.reasons import Reason, all_of, reason, with_said
@@ -21,6 +21,7 @@ FIGURES = {
     ("G1", "mobilenet_v3_small"): Figures(ms=30, kib=2500, accuracy=71.0, macs=120_000_000),
     ("G1", "mobilenet_v1"): Figures(ms=80, kib=4000, macs=570_000_000),
     ("G1", "shufflenet"): Figures(fault=FAULT),
+    ("G1", "mnasnet"): Figures(fault="HARD_SWISH"),
     ("G2", "macs0.5"): Figures(ms=27, kib=1900, accuracy=77.6, macs=160_000_000),
     ("G5", "sparsity0.5"): Figures(ms=27, kib=1900, zip_kib=1000, accuracy=77.2, macs=160_000_000),
     ("G3", "int8"): Figures(ms=18, kib=500, accuracy=70.2, macs=160_000_000),
@@ -31,6 +32,7 @@ LABELS = {
     "mobilenet_v3_small": reason("label_random", name="mobilenet_v3_small"),
     "mobilenet_v1": reason("label_random", name="mobilenet_v1"),
     "shufflenet": reason("label_random", name="shufflenet"),
+    "mnasnet": reason("label_random", name="mnasnet"),
     "macs0.5": reason("label_factors", share="50%"),
     "sparsity0.5": reason("label_sparsity", share="50%"),
     "int8": reason("label_int8"),
@@ -52,6 +54,10 @@ def made_up_run() -> tuple[Result, Request, Preflight]:
 class Bench(MadeUpBench):
     """Says what a setting is as the real one does."""
 
+    def sketch(self, row: str, trial: Trial) -> Sketch:
+        found = super().sketch(row, trial)
+        return Sketch(fault=_lacking()) if found.fault == "HARD_SWISH" else found
+
     def _entry(self, row: str, trial: str) -> Any:
         entry = super()._entry(row, trial)
         if row != START:
@@ -59,6 +65,16 @@ class Bench(MadeUpBench):
         if row == "G5":
             entry.details.update(with_said("note", reason("note_zeros", share="50.1%")))
         return entry
+
+
+def _lacking() -> Reason:
+    why = reason("op_missing", runtime="Arm NN 24.11", op="HARD_SWISH")
+    ops = reason("op_of_layer_why", op="HARD_SWISH", layer="'stem'", why=why)
+    return reason(
+        "fault_backbone",
+        board="RK3399", runtime="Arm NN 24.11", preset="fp32", passing=reason("none_tried"), name="'mnasnet'",
+        ops=reason("and_more", first=all_of([ops, ops], "also"), count=4, ops="GATHER"),
+    )  # fmt: skip
 
 
 def _step(name: str) -> Step:

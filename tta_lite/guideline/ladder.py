@@ -18,6 +18,7 @@ from tta_lite.guideline import budget as budgets
 from tta_lite.guideline.reasons import (
     Reason,
     Said,
+    fault_of,
     from_plain,
     reason,
     said_in,
@@ -120,7 +121,7 @@ class Sketch:
     """What a trial costs before it is trained: its report without an accuracy, or why it cannot be used."""
 
     report: Report = dataclasses.field(default_factory=Report)
-    fault: str = ""
+    fault: Said = ""
 
 
 class Bench(Protocol):
@@ -244,7 +245,7 @@ def _tried(
         try:
             trials = list(step.trials(state))
         except InputError as error:
-            fault = reason("all_faulty", count=1, fault=_line(error))
+            fault = reason("all_faulty", count=1, fault=fault_of(error))
             return {step.name: _entry(step, Verdict.SKIPPED, [fault], Report(), time.monotonic() - began)}
         record = _outlook(step, trials, state, bench, promising, title, write)
         record["seconds"] = time.monotonic() - began
@@ -280,7 +281,7 @@ def _outlook(
         write(f"{title}: {trial.label} ({number} of {len(trials)})")
         sketch = bench.sketch(step.name, trial)
         status = "cannot be used" if sketch.fault else "no gain"
-        records[trial.name] = {"name": trial.name, **label, "status": status, "why": sketch.fault}
+        records[trial.name] = {"name": trial.name, **label, "status": status, **with_said("why", sketch.fault)}
         if not sketch.fault:
             sketches[trial.name] = sketch
     if sketches:
@@ -314,7 +315,9 @@ def _nothing(tried: Sequence[Mapping[str, Any]]) -> tuple[Verdict, list[Reason]]
     """No setting was promising."""
     usable = [one for one in tried if one["status"] != "cannot be used"]
     if not usable:
-        return Verdict.SKIPPED, [reason("all_faulty", count=len(tried), fault=tried[0]["why"] if tried else "-")]
+        return Verdict.SKIPPED, [
+            reason("all_faulty", count=len(tried), fault=said_in(tried[0], "why") if tried else "-")
+        ]
     best = min(usable, key=lambda one: one["distance"])
     gains = from_plain(best["gains"])
     return Verdict.NO_GAIN, [reason("no_gain", label=said_in(best, "label"), count=len(usable), gains=gains)]
@@ -506,7 +509,3 @@ def _entry(
 ) -> LedgerEntry:
     said = {**(details or {}), "why": to_details(why)}
     return LedgerEntry(step.name, step.clause, verdict, sentence(why), report, seconds, said)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -7,6 +7,8 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tta_lite.types import InputError
+
 ENGLISH: dict[str, str] = {
     "start": "the network as it is, to compare with: {standing}",
     # Taken, or tried and not kept.
@@ -122,6 +124,23 @@ ENGLISH: dict[str, str] = {
     "takes_not": "NO ({missed} of {count}: {layers})",
     "takes_slower": "slower kernels ({missed} of {count}: {layers})",
     "runs_only": "runs {presets} only",
+    # Why a setting cannot be used.
+    "fault_preset": "{runtime} does not run {preset} files",
+    "fault_ops": "{runtime} does not take {ops}",
+    "fault_backbone": (
+        "Every op of a backbone must be supported on the target ({board}, {runtime}, {preset}). Light networks that "
+        "would pass: {passing}. Received: {name} with {ops}"
+    ),
+    "fault_subpixel": "No Deconv becomes faster as convolutions and DEPTH_TO_SPACE here. Received: {deconvs}",
+    "deconv_missing": "{layer}: the board does not take {ops}",
+    "deconv_slow": "{layer}: not faster in every round",
+    "op_of_layer": "{op} of layer {layer}",
+    "op_of_layer_why": "{op} of layer {layer} ({why})",
+    "op_missing": "{runtime} has no {op}",
+    "op_inputs": "{runtime} takes {op} with {most} inputs, and this one has {count}",
+    "also": "{first}; {second}",
+    "and_more": "{first}; and {count} more ({ops})",
+    "none_tried": "none of those that were tried",
 }  # fmt: skip
 
 NO_TEXTS: Mapping[str, str] = {}
@@ -201,6 +220,24 @@ def reason(code: str, **values: object) -> Reason:
     'needs training (6.1.1), and the task has no training data'
     """
     return Reason(code, {gap: v if isinstance(v, (Reason, tuple)) else str(v) for gap, v in values.items()})
+
+
+class UnusableError(InputError):
+    """A setting that cannot be used.
+
+    Attributes:
+      said: why, as a reason; the error's text is its English one.
+    """
+
+    def __init__(self, said: Reason):
+        super().__init__(str(said))
+        self.said = said
+
+
+def fault_of(error: Exception) -> Said:
+    """-> why, as a reason if the error knows one, else its text on one line."""
+    said = getattr(error, "said", None)
+    return said if isinstance(said, Reason) else " ".join(str(error).split())
 
 
 def status(text: str) -> Reason:

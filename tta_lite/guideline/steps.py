@@ -14,7 +14,7 @@ from tta_lite.guideline import budget as budgets
 from tta_lite.guideline.checks import ops_check
 from tta_lite.guideline.deconvs import choose_subpixel
 from tta_lite.guideline.ladder import START, State, Step, Trial
-from tta_lite.guideline.reasons import Reason, all_of, reason
+from tta_lite.guideline.reasons import Reason, UnusableError, all_of, reason
 from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation, get_backbone
 from tta_lite.training.pruning import magnitude_pruned
 from tta_lite.transforms.backbone import swap_backbone
@@ -220,8 +220,13 @@ def _subpixel(setting: Setting, state: State) -> list[Trial]:
             write=lambda text: None,
         )
         if not any(one.taken for one in chosen.choices):
-            whys = "; ".join(f"{one.layer}: {one.why}" for one in chosen.choices)
-            raise InputError(f"No Deconv becomes faster as convolutions and DEPTH_TO_SPACE here. Received: {whys}")
+            whys = [
+                reason("deconv_missing", layer=one.layer, ops=", ".join(one.missing))
+                if one.missing
+                else reason("deconv_slow", layer=one.layer)
+                for one in chosen.choices
+            ]
+            raise UnusableError(reason("fault_subpixel", deconvs=all_of(whys, "also")))
         layers = [one.layer for one in chosen.choices if one.taken]
         return dataclasses.replace(
             state.candidate, model=chosen.model, trail=(*state.candidate.trail, f"subpixel {', '.join(layers)}")

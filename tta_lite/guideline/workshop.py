@@ -23,7 +23,7 @@ from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, TRAINING, report_on_paper, say
 from tta_lite.guideline.checks import as_if_trained, missing_ops
 from tta_lite.guideline.ladder import START, Sketch, Trial
-from tta_lite.guideline.reasons import Said, all_of, reason, said_in, with_said
+from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, reason, said_in, with_said
 from tta_lite.measure.benchmark import Comparison, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
@@ -96,11 +96,12 @@ class Workshop:
     def sketch(self, row: str, trial: Trial) -> Sketch:
         """Builds a trial and exports it with weights that cost what trained ones do."""
         folder = self._trial(row, trial.name)
+        runtime = f"{self.runtime.name} {self.runtime.version}"
         try:
             candidate = trial.make()
             preset = candidate.export.preset
             if preset not in self.runtime.presets:
-                raise InputError(f"{self.runtime.name} {self.runtime.version} does not run {preset} files")
+                raise UnusableError(reason("fault_preset", runtime=runtime, preset=preset))
             if trial.outline is not None:
                 shown = trial.outline().model
             else:
@@ -109,10 +110,11 @@ class Workshop:
             missing = missing_ops(tflite, self.runtime, [layer.name for layer in shown.layers])
             # What LiteRT's delegate leaves, its own kernels run: that costs time, which is measured.
             if missing and not self.runtime.ask:
-                said = "; ".join(dict.fromkeys(f"{miss.op} of layer {miss.layer!r}" for miss in missing[:3]))
-                raise InputError(f"{self.runtime.name} {self.runtime.version} does not take {said}")
+                told = dict.fromkeys((miss.op, repr(miss.layer)) for miss in missing[:3])
+                ops = all_of([reason("op_of_layer", op=op, layer=layer) for op, layer in told], "also")
+                raise UnusableError(reason("fault_ops", runtime=runtime, ops=ops))
         except InputError as error:
-            return Sketch(fault=" ".join(str(error).split()))
+            return Sketch(fault=fault_of(error))
         atomic_write(folder / FILE, tflite)
         needs = {
             **with_said("label", trial.what),

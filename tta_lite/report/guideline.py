@@ -143,7 +143,7 @@ def _trials(entries: Sequence[LedgerEntry], say: Language) -> list[dict[str, Any
             lines.append({
                 "label": say.in_record(one, "label"),
                 "status": one["status"],
-                "why": one["why"] if one["status"] == "cannot be used" else "",
+                "why": say.in_record(one, "why") if one["status"] == "cannot be used" else "",
                 "accuracy": cols.number(cols.finite(report.accuracy), 1),
                 "latency": cols.number(cols.finite(report.latency_ms.p50 if report.latency_ms else None), 2),
                 "speedup": cols.number(cols.finite(speedup.get("median")), 2),

@@ -117,4 +117,21 @@ SENTENCES: dict[str, str] = {
     "takes_not": "미지원({count}개 중 {missed}개: {layers})",
     "takes_slower": "느린 커널({count}개 중 {missed}개: {layers})",
     "runs_only": "{presets} 파일만 실행함",
+    # Why a setting cannot be used.
+    "fault_preset": "{runtime} 런타임은 {preset} 파일을 실행하지 않음",
+    "fault_ops": "{runtime} 런타임이 지원하지 않는 연산: {ops}",
+    "fault_backbone": (
+        "백본의 모든 연산을 대상 보드({board}, {runtime}, {preset})에서 지원해야 함. 사용할 수 있는 경량 신경망: "
+        "{passing}. {name}에서 지원하지 않는 연산: {ops}"
+    ),
+    "fault_subpixel": "합성곱과 DEPTH_TO_SPACE로 바꾸어 빨라지는 Deconv가 없음: {deconvs}",
+    "deconv_missing": "{layer}: 보드가 지원하지 않는 연산 {ops}",
+    "deconv_slow": "{layer}: 모든 측정 회차에서 빨라지지는 않음",
+    "op_of_layer": "{op}(층 {layer})",
+    "op_of_layer_why": "{op}(층 {layer}, {why})",
+    "op_missing": "{runtime} 런타임에 {op} 연산이 없음",
+    "op_inputs": "{runtime} 런타임의 {op} 연산은 입력을 {most}개까지 지원하나 {count}개임",
+    "also": "{first}; {second}",
+    "and_more": "{first} 외 {count}개({ops})",
+    "none_tried": "시험한 것 중 없음",
 }  # fmt: skip
