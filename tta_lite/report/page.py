@@ -118,7 +118,10 @@ def tied(text: str) -> str:
     >>> tied("95 % speed-up") == "95\\u00a0% speed\\u2011up"
     True
     """
-    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("speed-up", "speed\N{NON-BREAKING HYPHEN}up")
+    text = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    for word in ("speed-up", "top-1"):
+        text = text.replace(word, word.replace("-", "\N{NON-BREAKING HYPHEN}"))
+    return text
 
 
 def _groups(entries: Sequence[LedgerEntry], say: Language) -> list[tuple[str, int]]:
