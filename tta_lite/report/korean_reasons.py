@@ -33,8 +33,8 @@ SENTENCES: dict[str, str] = {
     ),
     "no_int8": "{board}의 {runtime} 런타임은 {presets} 파일만 실행함(6.2.1)",
     "g3_was_fine": (
-        "G3 적용에 따른 정확도 하락은 {lost}점(허용 {drop}점)임: 연산 정밀도 축소는 G3에서 정확도 하락이 지나칠 때만 "
-        "적용함(6.2.2)"
+        "G3 적용에 따른 정확도 변화는 {change}점(허용 하락폭 {drop}점)임: 연산 정밀도 축소는 G3에서 정확도 하락이 "
+        "지나칠 때만 적용함(6.2.2)"
     ),
     "no_fp16": "{board}의 {cores} 코어는 FP16 연산을 지원하지 않아 반정밀도로 바꾸어도 빨라지지 않음(6.2.2)",
     # What a step can bring here, known before anything is measured.
