@@ -22,9 +22,12 @@ from pathlib import Path
 from absl import flags, logging
 
 from recipes import _app, _pose_data, _timing
+from tta_lite.report.language import ENGLISH, LANGUAGES, Language
 
 # What may differ between a run and its resumption.
-DISPLAY_FLAGS = ("out", "rows", "rounds", "num_runs", "min_secs", "num_threads", "max_drop", "strips", "strategy")
+DISPLAY_FLAGS = (
+    "out", "rows", "rounds", "num_runs", "min_secs", "num_threads", "max_drop", "strips", "strategy", "language",
+)  # fmt: skip
 
 _INPUT_SIZE = flags.DEFINE_integer("input_size", 64, "Side of the crop in pixels, a multiple of 32.", 32)
 _BACKBONE = flags.DEFINE_string("backbone", "resnet50", "Of the unmodified network.")
@@ -39,6 +42,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", 0
 _STRATEGY = flags.DEFINE_enum("strategy", "none", ("none", "mirrored", "multi_worker"), "tf.distribute's.")
 _MAX_DROP = flags.DEFINE_float("max_drop", 2.0, "The artifact is the fastest row within so many points of the best.", 0)
 _STRIPS = flags.DEFINE_integer("strips", 6, "People whose predicted skeletons the report shows.", 1)
+_LANGUAGE = flags.DEFINE_enum("language", "en", tuple(LANGUAGES), "Of report.html.")
 _OUT = flags.DEFINE_string("out", None, "The run folder; runs/case_study/<UTC time> by default.")
 
 
@@ -101,7 +105,8 @@ def main(argv: Sequence[str]) -> None:
         max_drop=_MAX_DROP.value,
         strips=_STRIPS.value,
         command=shlex.join(["tta-lite", "case_study", *_given()]),
-        notes=_notes(),
+        notes=_notes(LANGUAGES[_LANGUAGE.value]),
+        say=LANGUAGES[_LANGUAGE.value],
     )
     table.print_table(entries)
     print(f"report: {page}")
@@ -112,34 +117,47 @@ def _given() -> list[str]:
     return [flags.FLAGS[holder.name].serialize() for holder in _FLAGS if flags.FLAGS[holder.name].present]
 
 
-def _notes() -> list[str]:
+def _notes(say: Language = ENGLISH) -> list[str]:
     """What a reader should know of these figures before comparing them."""
     notes = []
     if _pose_data.DATASET.value == "synthetic":
         notes.append(
-            "The people are synthetic: the scores compare the rows with each other and nothing else. Whoever always "
-            "answers with the mean pose scores about 14 here, and a training of some minutes comes hardly further."
+            say(
+                "The people are synthetic: the scores compare the rows with each other and nothing else. Whoever "
+                "always answers with the mean pose scores about 14 here, and a training of some minutes comes hardly "
+                "further."
+            )
         )
     if _LIGHT_WEIGHTS.value:
         notes.append(
-            "The unmodified network starts from random weights, the light ones (but for the rows from scratch) from "
-            f"{Path(_LIGHT_WEIGHTS.value).name}: what they differ by in accuracy is not what G1 and G2 cost."
+            say(
+                "The unmodified network starts from random weights, the light ones (but for the rows from scratch) "
+                "from {weights}: what they differ by in accuracy is not what G1 and G2 cost.",
+                weights=Path(_LIGHT_WEIGHTS.value).name,
+            )
         )
     if _EPOCHS.value < 100:
+        few = say("1 epoch") if _EPOCHS.value == 1 else say("{count} epochs", count=_EPOCHS.value)
         notes.append(
-            f"Every row was trained for {_EPOCHS.value} epoch{'s' if _EPOCHS.value > 1 else ''}; the reference trains "
-            "for 140. A network that starts from random weights is far from its best after so few, a pretrained one "
-            "less so."
+            say(
+                "Every row was trained for {epochs}; the reference trains for 140. A network that starts from random "
+                "weights is far from its best after so few, a pretrained one less so.",
+                epochs=few,
+            )
         )
     if _pose_data.DATASET.value in ("lsp", "lspet"):
         notes.append(
-            "PCKh here measures in the distance from neck to head top, not in MPII's head box: it is not to be put "
-            "beside MPII figures, nor beside the report's."
+            say(
+                "PCKh here measures in the distance from neck to head top, not in MPII's head box: it is not to be put "
+                "beside MPII figures, nor beside the report's."
+            )
         )
     if _pose_data.DATASET.value == "coco":
         notes.append(
-            "PCKh here measures in the distance from the nose to the middle of the shoulders: it is to be put beside "
-            "neither MPII figures nor the report's, and it is not COCO's own metric."
+            say(
+                "PCKh here measures in the distance from the nose to the middle of the shoulders: it is to be put "
+                "beside neither MPII figures nor the report's, and it is not COCO's own metric."
+            )
         )
     return notes
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags, logging
 
 from recipes import _app, _timing
+from tta_lite.report.language import LANGUAGES
 from tta_lite.types import Budget, InputError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ else:
     import tomli as tomllib
 
 # What may differ between a run and its resumption.
-DISPLAY_FLAGS = ("out", "dry_run", "config", "model")
+DISPLAY_FLAGS = ("out", "dry_run", "config", "model", "language")
 
 _CONFIG = flags.DEFINE_string("config", None, "A TOML file with any of these flags; those that are typed win.")
 _MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras or .h5 file of tf_keras.")
@@ -71,6 +72,7 @@ _MIRROR = flags.DEFINE_bool("mirror", True, "image_folder: a mirrored picture is
 _FLIP_TEST = flags.DEFINE_bool("flip_test", False, "pose: score the mean of a picture and its mirror image.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", 0, 2**32 - 1)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be done and how long it takes, and stop.")
+_LANGUAGE = flags.DEFINE_enum("language", "en", tuple(LANGUAGES), "Of report.html.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
@@ -152,7 +154,13 @@ def main(argv: Sequence[str]) -> None:
         print(notice, flush=True)
     result = program.run(model, task, request, folder)
     page = report.write_report(
-        folder, result, request, known, task, command=shlex.join(["tta-lite", "guideline", *_given()])
+        folder,
+        result,
+        request,
+        known,
+        task,
+        command=shlex.join(["tta-lite", "guideline", *_given()]),
+        say=LANGUAGES[_LANGUAGE.value],
     )
     table.print_table(result.outcome.entries)
     print(report.verdict_text(result))

@@ -159,6 +159,7 @@ def driven(place):
             ["--dataset=lspet", f"--data_dir={lspet(place)}", "--batch_size=1", "--upright", "--on_bad_example=skip"],
         ),
         "whole": ("run", [*TINY, f"--out={place / 'whole'}"]),
+        "whole in Korean": ("run", [*TINY, f"--out={place / 'whole'}", "--language=ko"]),
         "notes": ("notes", []),
         "notes of photos": ("notes", ["--dataset=lspet", "--epochs=100", "--light_weights=folder/light.npz"]),
     }  # fmt: skip
@@ -205,6 +206,14 @@ def test_a_killed_run_ends_like_one_that_was_not(resumed, driven, place):
         assert not (folder / "training" / "checkpoints").exists()
     # A head and a line an epoch.
     assert len((whole / "training" / "history.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_a_finished_run_is_told_again_in_korean(driven, place):
+    again = driven["whole in Korean"]
+    assert again["code"] == 0 and "finished before" in again["out"], again["err"]
+    page = (place / "whole" / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="ko">' in page and "측정 방법" in page and "모든 행을 3에폭 동안 학습함" in page
+    assert "PConv 8, fp32" in page and "처음부터 학습" in page
 
 
 def test_the_page_says_what_its_figures_cannot(driven):

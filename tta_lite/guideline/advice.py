@@ -9,7 +9,7 @@ from typing import Any
 from tta_lite.boards.profile import BoardProfile
 from tta_lite.guideline import budget as budgets
 from tta_lite.guideline.ladder import State
-from tta_lite.guideline.reasons import Reason, reason
+from tta_lite.guideline.reasons import Reason, Said, reason, said_in, status
 from tta_lite.types import LedgerEntry, Report, Verdict
 
 
@@ -36,14 +36,16 @@ def advice(state: State, board: BoardProfile, side: int | None = None, stride: i
                 "another_board",
                 times=f"{over['latency']:.2f}",
                 board=board.title,
-                cores=", ".join(f"{cores.count} {cores.name} at {cores.max_mhz} MHz" for cores in board.cores),
+                cores=tuple(
+                    reason("cores_of", count=cores.count, name=cores.name, mhz=cores.max_mhz) for cores in board.cores
+                ),
             )
         )
     return found
 
 
 def _lightening(state: State, key: str, ratio: float) -> Reason:
-    what = budgets.LIMITS[key].what
+    what = budgets.name(key)
     share = f"{1 - 1 / ratio:.0%}"
     report = state.report
     if key == "latency" and report.macs and report.latency_ms:
@@ -85,7 +87,7 @@ def _smaller_input(over: Mapping[str, float], side: int | None, stride: int) -> 
 
 def _another_network(state: State) -> list[Reason]:
     """The settings that would have met the budget, or come nearest to it, and what spoke against them."""
-    found: list[tuple[float, str, str, Mapping[str, Any]]] = []
+    found: list[tuple[float, str, Said, Mapping[str, Any]]] = []
     for row, entry in state.entries.items():
         for one in entry.details.get("trials", ()):
             if one.get("report") is None or one["status"] == Verdict.TAKEN.value:
@@ -94,7 +96,7 @@ def _another_network(state: State) -> list[Reason]:
                 distance = budgets.distance(budgets.ratios(Report.from_json(one["report"]), state.budget))
             except ValueError:
                 continue
-            found.append((distance, row, one["label"], one))
+            found.append((distance, row, said_in(one, "label"), one))
     here = budgets.distance(budgets.ratios(state.report, state.budget))
     nearer = sorted((one for one in found if one[0] < here), key=lambda one: one[0])
     return [
@@ -102,8 +104,8 @@ def _another_network(state: State) -> list[Reason]:
             "another_network",
             label=label,
             row=row,
-            standing=budgets.standing(Report.from_json(one["report"]), state.budget),
-            status=one["status"],
+            standing=budgets.standings(Report.from_json(one["report"]), state.budget),
+            status=status(one["status"]),
         )
         for _, row, label, one in nearer[:3]
     ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
+from tta_lite.guideline.reasons import Reason, reason, spoken
 from tta_lite.types import Budget, InputError, Report
 
 # Below this two readings of the resident set are the same reading.
@@ -123,20 +124,35 @@ def is_nearer(before: Mapping[str, float], after: Mapping[str, float], speedup: 
     return distance(cautious(before, after, speedup)) < distance(before) - 1e-9
 
 
-def standing(report: Report, budget: Budget, keys: Sequence[str] | None = None) -> str:
-    """-> the figures beside their limits, for people.
+def name(key: str) -> Reason:
+    """-> what a limit is on, as a sentence calls it.
+
+    >>> str(name("zip"))
+    'compressed file'
+    """
+    return reason(f"what_{key}")
+
+
+def standings(report: Report, budget: Budget) -> tuple[Reason, ...]:
+    """-> the figures beside their limits, for people: one reason a limit."""
+    over, parts = ratios(report, budget), []
+    for key, limit in limits_of(budget).items():
+        one = LIMITS[key]
+        values = {"what": name(key), "figure": figure(one.value(report) or 0.0), "limit": figure(limit)}
+        if over[key] > 1:
+            parts.append(reason("standing_over", **values, unit=one.unit, times=f"{over[key]:.2f}"))
+        else:
+            parts.append(reason("standing_within", **values, unit=one.unit))
+    return tuple(parts)
+
+
+def standing(report: Report, budget: Budget) -> str:
+    """-> the same in English, as one text.
 
     >>> standing(Report(size_bytes=6144), Budget(max_size_kib=4))
     'file 6 of 4 KiB (1.50 times the limit)'
     """
-    over, parts = ratios(report, budget), []
-    for key, limit in limits_of(budget).items():
-        if keys is None or key in keys:
-            one = LIMITS[key]
-            value = one.value(report) or 0.0
-            times = f"{over[key]:.2f} times the limit" if over[key] > 1 else "within the limit"
-            parts.append(f"{one.what} {figure(value)} of {figure(limit)} {one.unit} ({times})")
-    return ", ".join(parts)
+    return spoken(standings(report, budget))
 
 
 def figure(value: float) -> str:

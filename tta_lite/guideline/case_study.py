@@ -19,6 +19,8 @@ from tta_lite.export.delegation import check_delegation
 from tta_lite.export.parity import TooLossyError, check_parity, compare
 from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
+from tta_lite.guideline.delegated import as_reason
+from tta_lite.guideline.reasons import Said, all_of, reason, spoken, with_said
 from tta_lite.guideline.rows import ROWS, Row, choose_rows
 from tta_lite.guideline.timing import time_together, timed_together
 from tta_lite.measure.counting import count
@@ -168,16 +170,18 @@ def run(study: CaseStudy, task_for: TaskFor, journal: Journal, *, write: Write =
 
 def describe(study: CaseStudy, row: Row) -> str:
     """-> what a row is, e.g. ``mobilenet_v2 (pretrained) + PConv 64, int8``."""
-    if row.light:
-        start = "pretrained" if row.pretrained and study.light_weights else "from scratch"
-        text = f"{study.light_backbone} ({start})"
-    else:
-        text = f"{study.backbone} (from scratch)"
+    return spoken(_label(study, row))
+
+
+def _label(study: CaseStudy, row: Row) -> Said:
+    pretrained = row.light and row.pretrained and study.light_weights
+    backbone = study.light_backbone if row.light else study.backbone
+    text = reason("label_pretrained" if pretrained else "label_scratch", name=backbone)
     if row.narrow:
-        text += f" + PConv {study.bottleneck}"
+        text = reason("label_pconv", label=text, channels=study.bottleneck)
     if row.pruned:
-        text += f", {study.pruning.sparsity:.0%} sparse"
-    return f"{text}, {row.export.preset}"
+        text = reason("label_sparse", label=text, share=f"{study.pruning.sparsity:.0%}")
+    return reason("label_file", label=text, preset=row.export.preset)
 
 
 def build(study: CaseStudy, row: Row, task: PoseTask) -> keras.Model:
@@ -236,13 +240,17 @@ def _step(
     tflite = export_tflite(model, row.export, calibration)
     report = report_on_paper(tflite, count(model))
     parity = compare(model, tflite, _test_inputs(task, PARITY_IMAGES))
-    details = {"label": describe(study, row), "published": dict(row.published), "parity": dataclasses.asdict(parity)}
+    details = {
+        **with_said("label", _label(study, row)),
+        "published": dict(row.published),
+        "parity": dataclasses.asdict(parity),
+    }
     try:
         check_parity(parity, row.export.preset)
     except TooLossyError as error:
         # A verdict and no mistake of the user's: the other rows go on, and this one gives no file away.
         write(f"{title}: {error}")
-        details["note"] = " ".join([*notes, str(error)])
+        details |= with_said("note", all_of([*notes, str(error)], "then"))
         return LedgerEntry(row.name, row.clause, Verdict.TOO_LOSSY, row.why, report, time.monotonic() - began, details)
     atomic_write(folder / FILE, tflite)
     write(f"{title}: scoring {len(task.test)} people through the interpreter")
@@ -262,21 +270,22 @@ def _step(
         keras_accuracy=keras_accuracy.value,
     )
     write(f"{title}: {accuracy.metric} {accuracy.value:.1f}, {len(tflite) / 1e6:.1f} MB")
-    details |= {"note": " ".join([*notes, left]).strip(), "undelegated": left}
+    details |= {**with_said("note", all_of([*notes, as_reason(left)], "then")), "undelegated": left}
     return LedgerEntry(row.name, row.clause, Verdict.TAKEN, row.why, report, time.monotonic() - began, details)
 
 
 def _network(
     study: CaseStudy, row: Row, task: PoseTask, folders: dict[str, Path], title: str, write: Write
-) -> tuple[keras.Model, list[str]]:
+) -> tuple[keras.Model, list[Said]]:
     """-> the trained network of a row, trained now or read from its folder, and what the report should say of it."""
     if row.network_of is not None:
         return _load(folders[row.network_of] / MODEL), []
-    folder, notes = folders[row.name], []
+    folder = folders[row.name]
+    notes: list[Said] = []
     policy = "float32"
     if row.mixed:
         policy, why = training_policy()
-        notes.append(f"Trained in {policy} ({why}).")
+        notes.append(reason("note_trained", policy=policy, why=why))
     if (folder / MODEL).exists():
         model = _load(folder / MODEL)
     else:
@@ -288,7 +297,7 @@ def _network(
         # The trained network is kept; the optimizer's state, three times its size, is of no more use.
         shutil.rmtree(folder / TRAINING / "checkpoints", ignore_errors=True)
     if row.pruned:
-        notes.append(f"{sparsity(model):.1%} of the weights of convolutions are zero.")
+        notes.append(reason("note_zeros", share=f"{sparsity(model):.1%}"))
     return model, notes
 
 

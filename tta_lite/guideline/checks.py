@@ -13,6 +13,7 @@ from tta_lite.compat import keras
 from tta_lite.export.contents import Contents, Op, read_contents
 from tta_lite.export.delegation import undelegated_ops
 from tta_lite.export.tflite import export_tflite
+from tta_lite.guideline.reasons import Reason, Said, all_of, reason, spoken
 from tta_lite.models.backbones import LIGHT_BACKBONES, get_backbone
 from tta_lite.transforms.rewrite import rewrite
 from tta_lite.types import ExportSpec, InputError
@@ -28,22 +29,26 @@ class Miss:
       op: as ``HARD_SWISH``.
       layer: that it comes from; the tensor's name where the converter has kept no layer's.
       why: what the runtime or its list says.
+      said: the same, as a reason if it is one of ours.
     """
 
     op: str
     layer: str
     why: str
+    said: Said = ""
 
 
 class UnsupportedOpsError(InputError):
     """A network holds ops that the board's runtime does not take.
 
     Attributes:
+      said: the text as a reason.
       misses: all of them, in the order in which they run.
     """
 
-    def __init__(self, text: str, misses: Sequence[Miss]):
-        super().__init__(text)
+    def __init__(self, said: Reason, misses: Sequence[Miss]):
+        super().__init__(str(said))
+        self.said = said
         self.misses = tuple(misses)
 
 
@@ -109,21 +114,22 @@ def missing_ops(tflite: bytes, runtime: Runtime, layers: Sequence[str] = ()) -> 
     """
     contents = read_contents(tflite)
     if runtime.ask:
-        whys = {one.index: one.why for one in undelegated_ops(tflite)}
+        whys: dict[int, Said] = {one.index: one.why for one in undelegated_ops(tflite)}
     else:
         whys = {op.index: why for op in contents.ops if (why := _why_not(op, runtime))}
     return [
-        Miss(contents.ops[index].name, _layer(contents, contents.ops[index], layers), why)
+        Miss(contents.ops[index].name, _layer(contents, contents.ops[index], layers), spoken(why), why)
         for index, why in sorted(whys.items())
     ]
 
 
-def _why_not(op: Op, runtime: Runtime) -> str:
+def _why_not(op: Op, runtime: Runtime) -> Said:
+    name = f"{runtime.name} {runtime.version}"
     if op.name not in runtime.ops:
-        return f"{runtime.name} {runtime.version} has no {op.name}"
+        return reason("op_missing", runtime=name, op=op.name)
     most = runtime.max_inputs.get(op.name, len(op.inputs))
     if len(op.inputs) > most:
-        return f"{runtime.name} {runtime.version} takes {op.name} with {most} inputs, and this one has {len(op.inputs)}"
+        return reason("op_inputs", runtime=name, op=op.name, most=most, count=len(op.inputs))
     return ""
 
 
@@ -173,16 +179,23 @@ def ops_check(
             return
         passing = [other for other in others if other != name and _passes(other, features.input_shape[1:])]
         chosen = board.runtime(runtime)
-        said = "; ".join(f"{miss.op} of layer {miss.layer!r} ({miss.why})" for miss in misses[:SHOWN])
+        ops = all_of(
+            [reason("op_of_layer_why", op=one.op, layer=repr(one.layer), why=one.said) for one in misses[:SHOWN]],
+            "also",
+        )
         if len(misses) > SHOWN:
             rest = sorted({miss.op for miss in misses[SHOWN:]})
-            said += f"; and {len(misses) - SHOWN} more ({', '.join(rest)})"
-        raise UnsupportedOpsError(
-            f"Every op of a backbone must be supported on the target ({board.title}, {chosen.name} {chosen.version}, "
-            f"{preset}). Light networks that would pass: {', '.join(passing) or 'none of those that were tried'}. "
-            f"Received: {name!r} with {said}",
-            misses,
+            ops = reason("and_more", first=ops, count=len(misses) - SHOWN, ops=", ".join(rest))
+        said = reason(
+            "fault_backbone",
+            board=board.title,
+            runtime=f"{chosen.name} {chosen.version}",
+            preset=preset,
+            passing=", ".join(passing) or reason("none_tried"),
+            name=repr(name),
+            ops=ops,
         )
+        raise UnsupportedOpsError(said, misses)
 
     def _passes(other: str, shape: tuple[int, ...]) -> bool:
         image = keras.Input(shape)

@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tta_lite.guideline import budget as budgets
-from tta_lite.guideline.reasons import Reason, reason, sentence, to_details
+from tta_lite.guideline.reasons import (
+    Reason,
+    Said,
+    fault_of,
+    from_plain,
+    reason,
+    said_in,
+    sentence,
+    spoken,
+    to_details,
+    to_plain,
+    with_said,
+)  # fmt: skip
 from tta_lite.measure.benchmark import Comparison, Speedup
 from tta_lite.types import Budget, Candidate, InputError, LedgerEntry, Report, Verdict
 
@@ -30,7 +42,7 @@ class Trial:
 
     Attributes:
       name: unique within its step.
-      label: what it is, for people.
+      what: what it is, for people; a reason can be said in other languages too.
       make: -> the network, not trained yet.
       epochs: of training that it needs; 0: none.
       rate: the learning rate as a share of the one that the run was given.
@@ -40,13 +52,18 @@ class Trial:
     """
 
     name: str
-    label: str
+    what: Said
     make: Callable[[], Candidate]
     epochs: int = 0
     rate: float = 1.0
     sparsity: float | None = None
     ahead: int = 0
     outline: Callable[[], Candidate] | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is, in English."""
+        return spoken(self.what)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +121,7 @@ class Sketch:
     """What a trial costs before it is trained: its report without an accuracy, or why it cannot be used."""
 
     report: Report = dataclasses.field(default_factory=Report)
-    fault: str = ""
+    fault: Said = ""
 
 
 class Bench(Protocol):
@@ -203,7 +220,7 @@ def climb(
         over = budgets.ratios(state.report, budget)
         why = list(step.gate(state))
         if not budgets.broken(over):
-            why.insert(0, reason("met", row=state.current, standing=budgets.standing(state.report, budget)))
+            why.insert(0, reason("met", row=state.current, standing=budgets.standings(state.report, budget)))
         if why:
             entries[step.name] = _entry(step, Verdict.SKIPPED, why, Report(), 0.0)
         else:
@@ -228,7 +245,7 @@ def _tried(
         try:
             trials = list(step.trials(state))
         except InputError as error:
-            fault = reason("all_faulty", count=1, fault=_line(error))
+            fault = reason("all_faulty", count=1, fault=fault_of(error))
             return {step.name: _entry(step, Verdict.SKIPPED, [fault], Report(), time.monotonic() - began)}
         record = _outlook(step, trials, state, bench, promising, title, write)
         record["seconds"] = time.monotonic() - began
@@ -260,10 +277,11 @@ def _outlook(
     records: dict[str, dict[str, Any]] = {}
     sketches: dict[str, Sketch] = {}
     for number, trial in enumerate(trials, start=1):
+        label = with_said("label", trial.what)
         write(f"{title}: {trial.label} ({number} of {len(trials)})")
         sketch = bench.sketch(step.name, trial)
         status = "cannot be used" if sketch.fault else "no gain"
-        records[trial.name] = {"name": trial.name, "label": trial.label, "status": status, "why": sketch.fault}
+        records[trial.name] = {"name": trial.name, **label, "status": status, **with_said("why", sketch.fault)}
         if not sketch.fault:
             sketches[trial.name] = sketch
     if sketches:
@@ -280,7 +298,7 @@ def _outlook(
             records[name] |= {
                 "report": report.to_json(),
                 "speedup": dataclasses.asdict(to_start[_key(name)]),
-                "gains": _gains(before, after, to_current[_key(name)]),
+                "gains": to_plain(_gains(before, after, to_current[_key(name)])),
                 "distance": budgets.distance(after),
             }
             if budgets.is_nearer(before, after, to_current[_key(name)].min):
@@ -297,9 +315,12 @@ def _nothing(tried: Sequence[Mapping[str, Any]]) -> tuple[Verdict, list[Reason]]
     """No setting was promising."""
     usable = [one for one in tried if one["status"] != "cannot be used"]
     if not usable:
-        return Verdict.SKIPPED, [reason("all_faulty", count=len(tried), fault=tried[0]["why"] if tried else "-")]
+        return Verdict.SKIPPED, [
+            reason("all_faulty", count=len(tried), fault=said_in(tried[0], "why") if tried else "-")
+        ]
     best = min(usable, key=lambda one: one["distance"])
-    return Verdict.NO_GAIN, [reason("no_gain", label=best["label"], count=len(usable), gains=best["gains"])]
+    gains = from_plain(best["gains"])
+    return Verdict.NO_GAIN, [reason("no_gain", label=said_in(best, "label"), count=len(usable), gains=gains)]
 
 
 def _judged(
@@ -319,7 +340,7 @@ def _judged(
     speedups = comparison.speedups(state.current)
     judged: dict[str, tuple[Verdict, list[Reason], float, LedgerEntry]] = {}
     for name, entry in finished.items():
-        label = str(entry.details.get("label") or name)
+        label = said_in(entry.details, "label") or name
         if name not in usable:
             why = [reason("no_numbers", label=label, fault=entry.details["fault"])]
             judged[name] = (Verdict.TOO_LOSSY, why, math.inf, entry)
@@ -380,8 +401,8 @@ def _number(accuracy: float | None) -> float:
     return -1.0 if accuracy is None or math.isnan(accuracy) else accuracy
 
 
-def _said(verdict: Verdict, label: str, gains: str, report: Report, state: State, count: int) -> Reason:
-    values = {"label": label, "gains": gains, "count": count, "metric": report.metric or "accuracy"}
+def _said(verdict: Verdict, label: Said, gains: Said, report: Report, state: State, count: int) -> Reason:
+    values = {"label": label, "gains": gains, "count": str(count), "metric": report.metric or reason("what_accuracy")}
     if verdict is Verdict.NO_GAIN:
         return reason("no_gain", **values)
     first = state.entries[START].report.accuracy or 0.0
@@ -392,30 +413,29 @@ def _said(verdict: Verdict, label: str, gains: str, report: Report, state: State
         "drop": f"{state.budget.max_accuracy_drop:g}",
     }
     if verdict is Verdict.TAKEN:
-        values["standing"] = budgets.standing(report, state.budget)
+        values["standing"] = budgets.standings(report, state.budget)
     return reason(verdict.value.replace(" ", "_"), **values)
 
 
-def _accuracy_text(report: Report) -> str:
+def _accuracy_text(report: Report) -> Said:
     if report.accuracy_interval is None:
         return f"{report.accuracy:.1f}"
     low, high = report.accuracy_interval
-    return f"{report.accuracy:.1f} ({low:.1f} to {high:.1f})"
+    return reason("accuracy_interval", accuracy=f"{report.accuracy:.1f}", low=f"{low:.1f}", high=f"{high:.1f}")
 
 
-def _gains(before: Mapping[str, float], after: Mapping[str, float], speedup: Speedup) -> str:
+def _gains(before: Mapping[str, float], after: Mapping[str, float], speedup: Speedup) -> tuple[Reason, ...]:
     """-> what changed on the limited quantities, for people."""
     parts = []
     for key, ratio in after.items():
-        what = budgets.LIMITS[key].what
+        what = budgets.name(key)
         if key == "latency":
-            parts.append(
-                f"{what} divided by {speedup.median:.2f} ({speedup.min:.2f} to {speedup.max:.2f} over "
-                f"{speedup.rounds} rounds)"
-            )
+            figures = {"median": speedup.median, "least": speedup.min, "most": speedup.max}
+            texts = {gap: f"{value:.2f}" for gap, value in figures.items()}
+            parts.append(reason("gain_latency", what=what, rounds=speedup.rounds, **texts))
         else:
-            parts.append(f"{what} divided by {before[key] / ratio:.2f}")
-    return ", ".join(parts)
+            parts.append(reason("gain", what=what, times=f"{before[key] / ratio:.2f}"))
+    return tuple(parts)
 
 
 def _over(report: Report, name: str, comparison: Comparison, budget: Budget) -> dict[str, float]:
@@ -464,8 +484,8 @@ def _with_latencies(
         if (key := keys.get(name, name)) in comparison:
             against = entry.details.get("against", START)
             before, after = (budgets.ratios(result[row].report, budget) for row in (against, name))
-            fresh = {
-                "standing": budgets.standing(entry.report, budget),
+            fresh: dict[str, Said] = {
+                "standing": budgets.standings(entry.report, budget),
                 "gains": _gains(before, after, comparison.speedups(against)[key]),
             }
             why = [_with_values(Reason.from_json(one), fresh) for one in entry.details["why"]]
@@ -475,7 +495,7 @@ def _with_latencies(
     return result
 
 
-def _with_values(said: Reason, fresh: Mapping[str, str]) -> Reason:
+def _with_values(said: Reason, fresh: Mapping[str, Said]) -> Reason:
     return Reason(said.code, {gap: fresh.get(gap, value) for gap, value in said.values.items()})
 
 
@@ -489,7 +509,3 @@ def _entry(
 ) -> LedgerEntry:
     said = {**(details or {}), "why": to_details(why)}
     return LedgerEntry(step.name, step.clause, verdict, sentence(why), report, seconds, said)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

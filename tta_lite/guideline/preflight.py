@@ -13,7 +13,7 @@ from tta_lite.compat import keras
 from tta_lite.export.contents import read_contents
 from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
 from tta_lite.guideline.checks import Miss, as_if_trained, missing_ops
-from tta_lite.guideline.reasons import Reason, reason
+from tta_lite.guideline.reasons import Reason, Said, all_of, reason, spoken
 from tta_lite.measure.counting import count
 from tta_lite.transforms.backbone import find_cuts
 from tta_lite.transforms.factorize import COSTLY
@@ -39,7 +39,7 @@ class Support:
 
     runtime: str
     preset: str
-    fault: str = ""
+    fault: Said = ""
     ops: Mapping[str, int] = dataclasses.field(default_factory=dict)
     misses: tuple[Miss, ...] = ()
     runs_anyway: bool = False
@@ -64,26 +64,26 @@ class Preflight:
         columns = [f"{one.runtime}, {one.preset}" for one in self.supports]
         lines = ["| op | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
         names = sorted({op for one in self.supports for op in one.ops})
-        lines += [f"| {name} | " + " | ".join(self.cells(name)) + " |" for name in names]
+        lines += [f"| {name} | " + " | ".join(map(spoken, self.cells(name))) + " |" for name in names]
         faults = [f"- {one.runtime}, {one.preset}: {one.fault}" for one in self.supports if one.fault]
         return "\n".join([*lines, *([""] * bool(faults)), *faults]) + "\n"
 
-    def cells(self, op: str) -> list[str]:
+    def cells(self, op: str) -> list[Said]:
         """-> whether it is taken, one text a runtime and precision."""
         return [_cell(one, op) for one in self.supports]
 
 
-def _cell(support: Support, op: str) -> str:
+def _cell(support: Support, op: str) -> Said:
     if support.fault:
         return "-"
     if op not in support.ops:
         return ""
     missed = [miss for miss in support.misses if miss.op == op]
     if not missed:
-        return f"yes ({support.ops[op]})"
-    layers = ", ".join(dict.fromkeys(miss.layer for miss in missed[:3]))
-    no = "slower kernels" if support.runs_anyway else "NO"
-    return f"{no} ({len(missed)} of {support.ops[op]}: {layers}{', ...' if len(missed) > 3 else ''})"
+        return reason("takes", count=support.ops[op])
+    layers = ", ".join(dict.fromkeys(miss.layer for miss in missed[:3])) + (", ..." if len(missed) > 3 else "")
+    code = "takes_slower" if support.runs_anyway else "takes_not"
+    return reason(code, missed=len(missed), count=support.ops[op], layers=layers)
 
 
 def fixed_size(model: keras.Model, side: int | None) -> keras.Model:
@@ -147,7 +147,7 @@ def preflight(model: keras.Model, board: BoardProfile) -> Preflight:
         for preset in PRESETS:
             name = f"{runtime.name} {runtime.version}"
             if preset not in runtime.presets:
-                supports.append(Support(name, preset, f"runs {', '.join(runtime.presets)} only"))
+                supports.append(Support(name, preset, reason("runs_only", presets=", ".join(runtime.presets))))
             elif preset in faults:
                 supports.append(Support(name, preset, faults[preset]))
             else:
@@ -196,6 +196,6 @@ def _outlook(model: keras.Model, board: BoardProfile, supports: Sequence[Support
         dot = any("dotprod" in cores.features for cores in board.cores)
         found.append(("G3", reason("outlook_g3" if dot else "outlook_g3_no_dot", boundary=boundary or "-")))
     half = any("fp16" in cores.features for cores in board.cores)
-    cores = " and ".join(cores.name for cores in board.cores)
+    cores = all_of([cores.name for cores in board.cores])
     found.append(("G4", reason("outlook_g4") if half else reason("no_fp16", cores=cores, board=board.title)))
     return found

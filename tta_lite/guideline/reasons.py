@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from tta_lite.types import InputError
 
 ENGLISH: dict[str, str] = {
     "start": "the network as it is, to compare with: {standing}",
@@ -77,36 +80,149 @@ ENGLISH: dict[str, str] = {
     ),
     "another_board": "another board: one that is {times} times as fast as the {board} ({cores})",
     "no_fp16_files": "{runtime} on {board} runs files of {presets} only (6.2.2)",
+    # What stands in the gaps of others.
+    "what_latency": "latency",
+    "what_size": "file",
+    "what_zip": "compressed file",
+    "what_memory": "peak memory",
+    "what_accuracy": "accuracy",
+    "standing_within": "{what} {figure} of {limit} {unit} (within the limit)",
+    "standing_over": "{what} {figure} of {limit} {unit} ({times} times the limit)",
+    "gain_latency": "{what} divided by {median} ({least} to {most} over {rounds} rounds)",
+    "gain": "{what} divided by {times}",
+    "accuracy_interval": "{accuracy} ({low} to {high})",
+    "and": "{first} and {second}",
+    "then": "{first} {second}",
+    "cores_of": "{count} {name} at {mhz} MHz",
+    # What became of a step or a setting.
+    "status_taken": "taken",
+    "status_skipped": "skipped",
+    "status_too_lossy": "too lossy",
+    "status_no_gain": "no gain",
+    "status_promising": "promising",
+    "status_not_tried_further": "not tried further",
+    "status_cannot_be_used": "cannot be used",
+    # What a setting is.
+    "label_pretrained": "{name} (pretrained)",
+    "label_random": "{name} (from random weights)",
+    "label_factors": "bottlenecks, {share} of the MACs",
+    "label_subpixel": "Deconvs as convolutions and DEPTH_TO_SPACE",
+    "label_sparsity": "{share} of the weights zero",
+    "label_int8": "full integers (int8)",
+    "label_dynamic": "8-bit weights, float arithmetic at the edges of each op (dynamic)",
+    "label_fp16": "16-bit float weights (fp16)",
+    "label_file": "{label}, {preset}",
+    "label_scratch": "{name} (from scratch)",
+    "label_pconv": "{label} + PConv {channels}",
+    "label_sparse": "{label}, {share} sparse",
+    # What a row's reader should know.
+    "note_zeros": "{share} of the weights of convolutions are zero.",
+    "note_trained": "Trained in {policy} ({why}).",
+    "note_uncounted": "MACs are not counted for {ops}.",
+    "note_undelegated": (
+        "XNNPACK did not take {count} of {total} ops. The runtime's own kernels run them, often several times slower, "
+        "and the graph is cut in pieces at each of them."
+    ),
+    "delegated_types": "XNNPACK does not compute in {types}:",
+    "delegated_kernel": "XNNPACK has no kernel for {op} with {types} and these settings:",
+    "delegated_open": (
+        "The file has an open batch dimension (or another open one), so shapes are not known when XNNPACK chooses its "
+        "ops; export with a fixed batch of 1:"
+    ),
+    "delegated_op": "  op {index}, {op} -> {tensors}",
+    "under": "{first}\n{second}",
+    # What a runtime takes.
+    "takes": "yes ({count})",
+    "takes_not": "NO ({missed} of {count}: {layers})",
+    "takes_slower": "slower kernels ({missed} of {count}: {layers})",
+    "runs_only": "runs {presets} only",
+    # Why a setting cannot be used.
+    "fault_preset": "{runtime} does not run {preset} files",
+    "fault_ops": "{runtime} does not take {ops}",
+    "fault_backbone": (
+        "Every op of a backbone must be supported on the target ({board}, {runtime}, {preset}). Light networks that "
+        "would pass: {passing}. Received: {name} with {ops}"
+    ),
+    "fault_subpixel": "No Deconv becomes faster as convolutions and DEPTH_TO_SPACE here. Received: {deconvs}",
+    "deconv_missing": "{layer}: the board does not take {ops}",
+    "deconv_slow": "{layer}: not faster in every round",
+    "op_of_layer": "{op} of layer {layer}",
+    "op_of_layer_why": "{op} of layer {layer} ({why})",
+    "op_missing": "{runtime} has no {op}",
+    "op_inputs": "{runtime} takes {op} with {most} inputs, and this one has {count}",
+    "also": "{first}; {second}",
+    "and_more": "{first}; and {count} more ({ops})",
+    "none_tried": "none of those that were tried",
 }  # fmt: skip
+
+NO_TEXTS: Mapping[str, str] = {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Reason:
-    """One sentence: its code, and what stands in its gaps.
+    """One sentence: its code, and what stands in its gaps: a text for every language, or other reasons.
 
     Example:
       >>> str(Reason("left_out"))
       'left out on request'
+      >>> str(Reason("lighten", {"what": Reason("what_zip"), "share": "12%"}))
+      'lighten the structure further: 12% less compressed file are needed'
     """
 
     code: str
-    values: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    values: Mapping[str, Said] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.text(ENGLISH)
 
-    def text(self, sentences: Mapping[str, str]) -> str:
-        """-> the sentence in the language of `sentences`, one like `ENGLISH`."""
-        return sentences[self.code].format_map(self.values)
+    def text(self, sentences: Mapping[str, str], texts: Mapping[str, str] = NO_TEXTS) -> str:
+        """-> the sentence in the language of `sentences`, one like `ENGLISH`; for `texts` see `spoken`."""
+        gaps = {gap: spoken(value, sentences, texts) for gap, value in self.values.items()}
+        return sentences[self.code].format_map(gaps)
 
     def to_json(self) -> dict[str, Any]:
         """-> a dictionary of plain JSON values."""
-        return {"code": self.code, "values": dict(self.values)}
+        return {"code": self.code, "values": {gap: to_plain(value) for gap, value in self.values.items()}}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Reason:
         """The inverse of `to_json`."""
-        return cls(record["code"], record["values"])
+        return cls(record["code"], {gap: from_plain(value) for gap, value in record["values"].items()})
+
+
+# A text that is the same in every language, a reason, or several that are listed.
+Said = str | Reason | tuple[Reason, ...]
+
+
+def spoken(said: Said, sentences: Mapping[str, str] = ENGLISH, texts: Mapping[str, str] = NO_TEXTS) -> str:
+    """-> the text in another language.
+
+    >>> spoken((Reason("what_size"), Reason("what_memory")))
+    'file, peak memory'
+
+    Args:
+      said: what to say.
+      sentences: code -> sentence, like `ENGLISH`.
+      texts: English text -> what it is called, for plain texts that another room wrote.
+    """
+    if isinstance(said, str):
+        return texts.get(said, said)
+    parts = [said] if isinstance(said, Reason) else said
+    return ", ".join(one.text(sentences, texts) for one in parts)
+
+
+def to_plain(said: Said) -> Any:
+    """-> plain JSON values."""
+    if isinstance(said, str):
+        return said
+    return said.to_json() if isinstance(said, Reason) else to_details(said)
+
+
+def from_plain(value: Any) -> Said:
+    """The inverse of `to_plain`."""
+    if isinstance(value, Mapping):
+        return Reason.from_json(value)
+    return tuple(Reason.from_json(one) for one in value) if isinstance(value, (list, tuple)) else str(value)
 
 
 def reason(code: str, **values: object) -> Reason:
@@ -115,7 +231,63 @@ def reason(code: str, **values: object) -> Reason:
     >>> str(reason("no_training", clause="6.1.1"))
     'needs training (6.1.1), and the task has no training data'
     """
-    return Reason(code, {name: str(value) for name, value in values.items()})
+    return Reason(code, {gap: v if isinstance(v, (Reason, tuple)) else str(v) for gap, v in values.items()})
+
+
+class UnusableError(InputError):
+    """A setting that cannot be used.
+
+    Attributes:
+      said: why, as a reason; the error's text is its English one.
+    """
+
+    def __init__(self, said: Reason):
+        super().__init__(str(said))
+        self.said = said
+
+
+def fault_of(error: Exception) -> Said:
+    """-> why, as a reason if the error knows one, else its text on one line."""
+    said = getattr(error, "said", None)
+    return said if isinstance(said, Reason) else " ".join(str(error).split())
+
+
+def status(text: str) -> Reason:
+    """-> what became of a step or a setting, such as ``"too lossy"``, as a reason.
+
+    >>> status("too lossy").code
+    'status_too_lossy'
+    """
+    return Reason(f"status_{text.replace(' ', '_')}")
+
+
+def all_of(parts: Iterable[Said], code: str = "and") -> Said:
+    """-> parts that hold together, without the empty ones.
+
+    >>> spoken(all_of(["Cortex-A72", "Cortex-A53"])), spoken(all_of(["One.", "", "Two."], "then"))
+    ('Cortex-A72 and Cortex-A53', 'One. Two.')
+    """
+    first, *rest = [part for part in parts if part] or [""]
+    return functools.reduce(lambda one, other: reason(code, first=one, second=other), rest, first)
+
+
+def with_said(key: str, said: Said) -> dict[str, Any]:
+    """-> what a record of plain JSON values keeps of `said`: the English text and, beside it, what it was made of.
+
+    >>> with_said("label", "a")
+    {'label': 'a'}
+    """
+    texts = {key: spoken(said)}
+    return texts if isinstance(said, str) else {**texts, f"{key}_said": to_plain(said)}
+
+
+def said_in(record: Mapping[str, Any], key: str) -> Said:
+    """The inverse of `with_said`; nothing if there is none.
+
+    >>> said_in(with_said("label", Reason("label_int8")), "label").code
+    'label_int8'
+    """
+    return from_plain(record[f"{key}_said"] if f"{key}_said" in record else record.get(key) or "")
 
 
 def sentence(reasons: Sequence[Reason]) -> str:

@@ -14,7 +14,7 @@ from tta_lite.guideline import budget as budgets
 from tta_lite.guideline.checks import ops_check
 from tta_lite.guideline.deconvs import choose_subpixel
 from tta_lite.guideline.ladder import START, State, Step, Trial
-from tta_lite.guideline.reasons import Reason, reason
+from tta_lite.guideline.reasons import Reason, UnusableError, all_of, reason
 from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation, get_backbone
 from tta_lite.training.pruning import magnitude_pruned
 from tta_lite.transforms.backbone import swap_backbone
@@ -169,7 +169,7 @@ def _backbones(setting: Setting, state: State) -> list[Trial]:
     return [
         Trial(
             name,
-            f"{name} ({'pretrained' if name in setting.settings.weights else 'from random weights'})",
+            reason("label_pretrained" if name in setting.settings.weights else "label_random", name=name),
             functools.partial(make, name),
             epochs=setting.settings.epochs,
             ahead=int(name in setting.settings.weights),
@@ -191,7 +191,7 @@ def _factors(setting: Setting, state: State) -> list[Trial]:
     return [
         Trial(
             f"macs{share:g}",
-            f"bottlenecks, {share:.0%} of the MACs",
+            reason("label_factors", share=f"{share:.0%}"),
             functools.partial(make, share),
             epochs=setting.settings.finetune_epochs if setting.trains else 0,
             rate=setting.settings.finetune_rate,
@@ -220,14 +220,19 @@ def _subpixel(setting: Setting, state: State) -> list[Trial]:
             write=lambda text: None,
         )
         if not any(one.taken for one in chosen.choices):
-            whys = "; ".join(f"{one.layer}: {one.why}" for one in chosen.choices)
-            raise InputError(f"No Deconv becomes faster as convolutions and DEPTH_TO_SPACE here. Received: {whys}")
+            whys = [
+                reason("deconv_missing", layer=one.layer, ops=", ".join(one.missing))
+                if one.missing
+                else reason("deconv_slow", layer=one.layer)
+                for one in chosen.choices
+            ]
+            raise UnusableError(reason("fault_subpixel", deconvs=all_of(whys, "also")))
         layers = [one.layer for one in chosen.choices if one.taken]
         return dataclasses.replace(
             state.candidate, model=chosen.model, trail=(*state.candidate.trail, f"subpixel {', '.join(layers)}")
         )
 
-    return [Trial("subpixel", "Deconvs as convolutions and DEPTH_TO_SPACE", make)]
+    return [Trial("subpixel", reason("label_subpixel"), make)]
 
 
 def _memory_binds(setting: Setting, state: State) -> list[Reason]:
@@ -236,7 +241,7 @@ def _memory_binds(setting: Setting, state: State) -> list[Reason]:
     if not broken:
         return [reason("no_memory_limit")]
     if "zip" not in broken:
-        return [reason("pruning_no_help", what=budgets.LIMITS[broken[0]].what)]
+        return [reason("pruning_no_help", what=budgets.name(broken[0]))]
     takes_int8 = "int8" in setting.presets and "G3" not in setting.settings.left_out
     limit = state.budget.max_zip_kib
     assert limit is not None and state.report.zip_bytes is not None
@@ -257,7 +262,7 @@ def _sparsities(setting: Setting, state: State) -> list[Trial]:
     return [
         Trial(
             f"sparsity{sparsity:g}",
-            f"{sparsity:.0%} of the weights zero",
+            reason("label_sparsity", share=f"{sparsity:.0%}"),
             functools.partial(make, sparsity),
             epochs=setting.settings.finetune_epochs,
             rate=setting.settings.finetune_rate,
@@ -275,20 +280,19 @@ def _takes_int8(setting: Setting, state: State) -> list[Reason]:
 def _integers(setting: Setting, state: State) -> list[Trial]:
     wanted = ["int8"] if len(setting.calibration(1)) else []
     wanted.append("dynamic")
-    labels = {"int8": "full integers", "dynamic": "8-bit weights, float arithmetic at the edges of each op"}
     return [
-        _exported(state, ExportSpec(preset, setting.settings.calibration_images), f"{labels[preset]} ({preset})")
+        _exported(state, ExportSpec(preset, setting.settings.calibration_images))
         for preset in wanted
         if preset in setting.presets
     ]
 
 
-def _exported(state: State, export: ExportSpec, label: str) -> Trial:
+def _exported(state: State, export: ExportSpec) -> Trial:
     def make() -> Candidate:
         trail = (*state.candidate.trail, export.preset)
         return dataclasses.replace(state.candidate, export=export, trail=trail)
 
-    return Trial(export.preset, label, make)
+    return Trial(export.preset, reason(f"label_{export.preset}"), make)
 
 
 def _after_integers(setting: Setting, state: State) -> list[Reason]:
@@ -301,13 +305,13 @@ def _after_integers(setting: Setting, state: State) -> list[Reason]:
         why.append(setting.runs_only("no_fp16_files"))
     elif not setting.computes_fp16() and (why or not [key for key in state.broken() if key != "latency"]):
         # Where the size is what is missing, weights of 16 bits are half as large all the same.
-        cores = " and ".join(cores.name for cores in setting.board.cores)
+        cores = all_of([cores.name for cores in setting.board.cores])
         why.append(reason("no_fp16", cores=cores, board=setting.board.title))
     return why
 
 
 def _half(setting: Setting, state: State) -> list[Trial]:
-    return [_exported(state, FP16, "16-bit float weights (fp16)")]
+    return [_exported(state, FP16)]
 
 
 # Step -> clause, when it is left out, what is tried.

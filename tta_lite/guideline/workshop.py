@@ -22,7 +22,9 @@ from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, TRAINING, report_on_paper, say
 from tta_lite.guideline.checks import as_if_trained, missing_ops
+from tta_lite.guideline.delegated import as_reason
 from tta_lite.guideline.ladder import START, Sketch, Trial
+from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, reason, said_in, with_said
 from tta_lite.measure.benchmark import Comparison, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
@@ -95,11 +97,12 @@ class Workshop:
     def sketch(self, row: str, trial: Trial) -> Sketch:
         """Builds a trial and exports it with weights that cost what trained ones do."""
         folder = self._trial(row, trial.name)
+        runtime = f"{self.runtime.name} {self.runtime.version}"
         try:
             candidate = trial.make()
             preset = candidate.export.preset
             if preset not in self.runtime.presets:
-                raise InputError(f"{self.runtime.name} {self.runtime.version} does not run {preset} files")
+                raise UnusableError(reason("fault_preset", runtime=runtime, preset=preset))
             if trial.outline is not None:
                 shown = trial.outline().model
             else:
@@ -108,12 +111,18 @@ class Workshop:
             missing = missing_ops(tflite, self.runtime, [layer.name for layer in shown.layers])
             # What LiteRT's delegate leaves, its own kernels run: that costs time, which is measured.
             if missing and not self.runtime.ask:
-                said = "; ".join(dict.fromkeys(f"{miss.op} of layer {miss.layer!r}" for miss in missing[:3]))
-                raise InputError(f"{self.runtime.name} {self.runtime.version} does not take {said}")
+                told = dict.fromkeys((miss.op, repr(miss.layer)) for miss in missing[:3])
+                ops = all_of([reason("op_of_layer", op=op, layer=layer) for op, layer in told], "also")
+                raise UnusableError(reason("fault_ops", runtime=runtime, ops=ops))
         except InputError as error:
-            return Sketch(fault=" ".join(str(error).split()))
+            return Sketch(fault=fault_of(error))
         atomic_write(folder / FILE, tflite)
-        needs = {"label": trial.label, "epochs": trial.epochs, "rate": trial.rate, "sparsity": trial.sparsity}
+        needs = {
+            **with_said("label", trial.what),
+            "epochs": trial.epochs,
+            "rate": trial.rate,
+            "sparsity": trial.sparsity,
+        }
         self._save(folder, OUTLINE, candidate, needs)
         return Sketch(report_on_paper(tflite, count(candidate.model)))
 
@@ -135,10 +144,12 @@ class Workshop:
             atomic_write(folder / FILE, tflite)
         else:
             tflite = (folder / FILE).read_bytes()
-        entry = self._scored(row, candidate, tflite, f"{needs['label']}, {candidate.export.preset}", began)
+        label = reason("label_file", label=said_in(needs, "label"), preset=candidate.export.preset)
+        entry = self._scored(row, candidate, tflite, label, began)
         if needs["sparsity"] is not None:
-            zeros = f"{sparsity(candidate.model):.1%} of the weights of convolutions are zero."
-            entry = dataclasses.replace(entry, details={**entry.details, "note": f"{zeros} {entry.details['note']}"})
+            zeros = reason("note_zeros", share=f"{sparsity(candidate.model):.1%}")
+            note = with_said("note", all_of([zeros, said_in(entry.details, "note")], "then"))
+            entry = dataclasses.replace(entry, details={**entry.details, **note})
         atomic_write(folder / FINISHED, to_json_text(entry.to_json()))
         return entry
 
@@ -216,10 +227,10 @@ class Workshop:
         )
         return fit(candidate, self.task, settings, folder / TRAINING, label=label, write=self.write)
 
-    def _scored(self, row: str, candidate: Candidate, tflite: bytes, label: str, began: float) -> LedgerEntry:
+    def _scored(self, row: str, candidate: Candidate, tflite: bytes, label: Said, began: float) -> LedgerEntry:
         counts = count(candidate.model)
         report = report_on_paper(tflite, counts)
-        details: dict[str, Any] = {"label": label, "trail": list(candidate.trail), "note": ""}
+        details: dict[str, Any] = {**with_said("label", label), "trail": list(candidate.trail), "note": ""}
         images = next(self.task.validation_data().as_numpy_iterator())[0][:PARITY_IMAGES]
         parity = compare(candidate.model, tflite, images)
         details["parity"] = dataclasses.asdict(parity)
@@ -228,14 +239,14 @@ class Workshop:
         except TooLossyError as error:
             details["fault"] = str(error)
             return LedgerEntry(row, "", Verdict.TOO_LOSSY, "", report, time.monotonic() - began, details)
-        self.write(f"{row}: scoring {label} through the interpreter")
+        self.write(f"{row}: scoring {details['label']} through the interpreter")
         accuracy = self.task.score(TFLitePredictor(tflite))
         predict = tf.function(lambda batch: candidate.model(batch, training=False), reduce_retracing=True)
         keras_accuracy = self.task.score(lambda batch: np.asarray(predict(batch)))
         left = check_delegation(tflite)
-        notes = [left] if left else []
+        notes: list[Said] = [as_reason(left)]
         if counts.uncounted:
-            notes.append(f"MACs are not counted for {', '.join(counts.uncounted)}.")
+            notes.append(reason("note_uncounted", ops=", ".join(counts.uncounted)))
         report = dataclasses.replace(
             report,
             accuracy=accuracy.value,
@@ -245,5 +256,5 @@ class Workshop:
             accuracy_examples=accuracy.examples,
             keras_accuracy=keras_accuracy.value,
         )
-        details |= {"note": " ".join(notes), "undelegated": left}
+        details |= {**with_said("note", all_of(notes, "then")), "undelegated": left}
         return LedgerEntry(row, "", Verdict.TAKEN, "", report, time.monotonic() - began, details)

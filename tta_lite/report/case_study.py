@@ -12,6 +12,7 @@ from tta_lite.export.bundle import write_bundle
 from tta_lite.guideline import case_study
 from tta_lite.guideline.rows import ROWS
 from tta_lite.report import page, plots, table
+from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.outputs import output_names
 from tta_lite.report.run_folder import RunFolder
 from tta_lite.report.skeletons import skeleton_strip
@@ -37,6 +38,7 @@ def write_report(
     strips: int,
     command: str,
     notes: Sequence[str] = (),
+    say: Language = ENGLISH,
 ) -> Path:
     """Writes ``table.md``, ``table.csv``, ``plots/``, ``report.html`` and ``artifact/``; -> the page.
 
@@ -49,49 +51,58 @@ def write_report(
       strips: people whose skeletons are shown.
       command: what to type to run it again.
       notes: what the figures can and cannot say.
+      say: the language of the page, which the notes are in already; tables are in English.
     """
     chosen = case_study.choose(entries, max_drop)
     task = task_for(case_study.normalisation_of(study, ROWS[entries[0].name]))
     dataset = task.test.name
     table.write_tables(folder, entries, dataset=dataset)
-    plots.write_plots(folder, entries)
+    plots.write_plots(folder, entries, say=say)
     if chosen is not None:
         _write_artifact(folder, chosen, study, task_for)
-    reported = [f"{task.train.name}: left out {text}" for text in (*task.train.skipped, *task.test.skipped)]
+    skipped = (*task.train.skipped, *task.test.skipped)
+    reported = [say("{dataset}: left out {example}", dataset=task.train.name, example=text) for text in skipped]
     return page.write_page(
         folder,
-        TITLE,
+        say(TITLE),
         entries,
         notes=[*notes, *reported],
         strips=_strips(folder, entries, task.test, strips),
         context={
-            "summary": SUMMARY,
+            "summary": say(SUMMARY),
             "dataset": dataset,
             "command": command,
             "chosen": chosen.name if chosen else "",
-            "caution": _caution(study, entries[0], chosen),
-            "facts": {"training people": f"{len(task.train)} ({task.train.name})", **_rules(study)},
+            "caution": _caution(study, entries[0], chosen, say),
+            "facts": {say("training people"): f"{len(task.train)} ({task.train.name})", **_rules(study, say)},
         },
+        say=say,
     )
 
 
-def _caution(study: case_study.CaseStudy, first: LedgerEntry, chosen: LedgerEntry | None) -> str:
+def _caution(study: case_study.CaseStudy, first: LedgerEntry, chosen: LedgerEntry | None, say: Language) -> str:
     """A network that starts from pretrained weights is ahead of one that does not, whatever its structure."""
     if chosen is None or study.light_weights is None:
         return ""
     starts = [ROWS[entry.name].light and ROWS[entry.name].pretrained for entry in (first, chosen)]
     if starts[0] == starts[1]:
         return ""
-    return "Only one of the two started from pretrained weights: the difference in accuracy is not what the steps cost."
+    return say(
+        "Only one of the two started from pretrained weights: the difference in accuracy is not what the steps cost."
+    )
 
 
-def _rules(study: case_study.CaseStudy) -> dict[str, str]:
+def _rules(study: case_study.CaseStudy, say: Language) -> dict[str, str]:
     fit = study.fit
-    drops = ", ".join(f"{drop:.0%}" for drop in fit.drops)
-    return {
-        "training": f"{fit.epochs} epochs, Adam, learning rate {fit.learning_rate:g}, a tenth of it after {drops} of "
-        f"the steps; the same for every row; seed {fit.seed}"
-    }
+    rules = say(
+        "{epochs} epochs, Adam, learning rate {rate}, a tenth of it after {drops} of the steps; the same for every "
+        "row; seed {seed}",
+        epochs=fit.epochs,
+        rate=f"{fit.learning_rate:g}",
+        drops=", ".join(f"{drop:.0%}" for drop in fit.drops),
+        seed=fit.seed,
+    )
+    return {say("training"): rules}
 
 
 def _write_artifact(

@@ -14,10 +14,12 @@ from tta_lite.guideline.case_study import FILE
 from tta_lite.guideline.ladder import START, Outcome
 from tta_lite.guideline.preflight import Preflight
 from tta_lite.guideline.program import Request, Result
+from tta_lite.guideline.reasons import Reason, Said
 from tta_lite.guideline.steps import STEPS
 from tta_lite.models.backbones import Normalisation
 from tta_lite.report import columns as cols
 from tta_lite.report import page, plots, table
+from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.outputs import output_names
 from tta_lite.report.run_folder import RunFolder
 from tta_lite.types import LedgerEntry, Report, Task
@@ -26,18 +28,28 @@ TITLE = "The guideline, step by step"
 GOLDEN = 3
 
 
-def verdict_text(result: Result) -> str:
+def verdict_text(result: Result, say: Language = ENGLISH) -> str:
     """-> one line and, if the budget is not met, what the guideline advises."""
     outcome = result.outcome
-    standing = budgets.standing(outcome.state.report, outcome.state.budget)
+    standing = say.said(budgets.standings(outcome.state.report, outcome.state.budget))
     if outcome.met:
-        return f"The budget is met by {outcome.chosen}: {standing}."
-    lines = [f"The budget is not met. Nearest comes {outcome.chosen}: {standing}. What the guideline advises (6.2):"]
-    return "\n".join([*lines, *(f"- {one}" for one in result.advice)])
+        return say("The budget is met by {row}: {standing}.", row=outcome.chosen, standing=standing)
+    line = say(
+        "The budget is not met. Nearest comes {row}: {standing}. What the guideline advises (6.2):",
+        row=outcome.chosen, standing=standing,
+    )  # fmt: skip
+    return "\n".join([line, *(f"- {one}" for one in say.listed(result.advice))])
 
 
 def write_report(
-    folder: RunFolder, result: Result, request: Request, known: Preflight, task: Task, *, command: str
+    folder: RunFolder,
+    result: Result,
+    request: Request,
+    known: Preflight,
+    task: Task,
+    *,
+    command: str,
+    say: Language = ENGLISH,
 ) -> Path:
     """Writes ``table.md``, ``table.csv``, ``plots/``, ``report.html`` and ``artifact/``; -> the page.
 
@@ -48,32 +60,42 @@ def write_report(
       known: what was known before.
       task: gives the golden inputs of the artifact.
       command: what to type to run it again.
+      say: the language of the page; tables are in English.
     """
     entries = result.outcome.entries
     dataset = str(getattr(getattr(task, "test", None), "name", ""))
     table.write_tables(folder, entries, dataset=dataset)
-    allowed = _allowed(result.outcome)
-    plots.write_plots(folder, entries, allowed)
+    plots.write_plots(folder, entries, _allowed(result.outcome), say)
     _write_artifact(folder, result.outcome, task, request.board.title)
-    normal = page.duration(sum(entry.seconds for entry in entries))
     return page.write_page(
         folder,
-        TITLE,
+        say(TITLE),
         entries,
-        context={
-            "summary": f"For the {request.board.title}. {verdict_text(result).splitlines()[0]}",
-            "dataset": dataset,
-            "command": command,
-            "chosen": result.outcome.chosen,
-            "allowed": allowed,
-            "budget": _budget(result.outcome),
-            "advice": [str(one) for one in result.advice],
-            "trials": _trials(entries),
-            "support": _support(known),
-            "outlook": [(step, str(why)) for step, why in known.outlook],
-            "facts": {"target": request.board.title, "time spent": normal},
-        },
+        context={"dataset": dataset, "command": command, **page_context(result, request, known, say)},
+        say=say,
     )
+
+
+def page_context(result: Result, request: Request, known: Preflight, say: Language = ENGLISH) -> dict[str, Any]:
+    """-> what `tta_lite.report.page.render_page` shows of a guideline run beside its rows."""
+    outcome = result.outcome
+    return {
+        "summary": say(
+            "For the {board}. {verdict}",
+            board=request.board.title, verdict=verdict_text(result, say).splitlines()[0],
+        ),
+        "chosen": outcome.chosen,
+        "allowed": _allowed(outcome),
+        "budget": _budget(outcome, say),
+        "advice": say.listed(result.advice),
+        "trials": _trials(outcome.entries, say),
+        "support": _support(known, say),
+        "outlook": [(step, say.said(why)) for step, why in known.outlook],
+        "facts": {
+            say("target"): request.board.title,
+            say("time spent"): page.duration(sum(entry.seconds for entry in outcome.entries), say),
+        },
+    }  # fmt: skip
 
 
 def _allowed(outcome: Outcome) -> plots.Allowed:
@@ -82,7 +104,7 @@ def _allowed(outcome: Outcome) -> plots.Allowed:
     return plots.Allowed(budget.max_latency_ms, size_mb, outcome.state.floor)
 
 
-def _budget(outcome: Outcome) -> list[dict[str, Any]]:
+def _budget(outcome: Outcome, say: Language) -> list[dict[str, Any]]:
     """-> one line a limit: what it is on, the limit, the unmodified network, the chosen one."""
     state = outcome.state
     first, chosen = state.entries[START].report, state.report
@@ -91,8 +113,8 @@ def _budget(outcome: Outcome) -> list[dict[str, Any]]:
     for key, limit in budgets.limits_of(state.budget).items():
         one = budgets.LIMITS[key]
         lines.append({
-            "what": f"{one.what}, {one.unit}",
-            "limit": f"at most {budgets.figure(limit)}",
+            "what": f"{say.said(budgets.name(key))}, {one.unit}",
+            "limit": say("at most {limit}", limit=budgets.figure(limit)),
             "first": budgets.figure(one.value(first) or 0.0),
             "chosen": budgets.figure(one.value(chosen) or 0.0),
             "first_kept": before[key] <= 1,
@@ -100,8 +122,8 @@ def _budget(outcome: Outcome) -> list[dict[str, Any]]:
         })  # fmt: skip
     if first.accuracy is not None and chosen.accuracy is not None:
         lines.append({
-            "what": first.metric or "accuracy",
-            "limit": f"at least {state.floor:.1f}",
+            "what": say.known(first.metric or "accuracy"),
+            "limit": say("at least {floor}", floor=f"{state.floor:.1f}"),
             "first": f"{first.accuracy:.1f}",
             "chosen": f"{chosen.accuracy:.1f}",
             "first_kept": True,
@@ -110,7 +132,7 @@ def _budget(outcome: Outcome) -> list[dict[str, Any]]:
     return lines
 
 
-def _trials(entries: Sequence[LedgerEntry]) -> list[dict[str, Any]]:
+def _trials(entries: Sequence[LedgerEntry], say: Language) -> list[dict[str, Any]]:
     """-> step -> its settings, with what was measured of each."""
     groups = []
     for entry in entries:
@@ -119,9 +141,9 @@ def _trials(entries: Sequence[LedgerEntry]) -> list[dict[str, Any]]:
             report = Report.from_json(one["report"]) if one.get("report") else Report()
             speedup = one.get("speedup") or {}
             lines.append({
-                "label": one["label"],
+                "label": say.in_record(one, "label"),
                 "status": one["status"],
-                "why": one["why"] if one["status"] == "cannot be used" else "",
+                "why": say.in_record(one, "why") if one["status"] == "cannot be used" else "",
                 "accuracy": cols.number(cols.finite(report.accuracy), 1),
                 "latency": cols.number(cols.finite(report.latency_ms.p50 if report.latency_ms else None), 2),
                 "speedup": cols.number(cols.finite(speedup.get("median")), 2),
@@ -133,13 +155,17 @@ def _trials(entries: Sequence[LedgerEntry]) -> list[dict[str, Any]]:
     return groups
 
 
-def _support(known: Preflight) -> dict[str, Any]:
+def _support(known: Preflight, say: Language) -> dict[str, Any]:
     names = sorted({op for one in known.supports for op in one.ops})
     return {
         "heads": [f"{one.runtime}, {one.preset}" for one in known.supports],
-        "lines": [(name, known.cells(name)) for name in names],
-        "faults": [f"{one.runtime}, {one.preset}: {one.fault}" for one in known.supports if one.fault],
+        "lines": [(name, [(say.said(cell), _is_lacking(cell)) for cell in known.cells(name)]) for name in names],
+        "faults": [f"{one.runtime}, {one.preset}: {say.said(one.fault)}" for one in known.supports if one.fault],
     }
+
+
+def _is_lacking(cell: Said) -> bool:
+    return isinstance(cell, Reason) and cell.code == "takes_not"
 
 
 def _write_artifact(folder: RunFolder, outcome: Outcome, task: Task, board: str) -> None:

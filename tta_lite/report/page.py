@@ -14,6 +14,7 @@ import jinja2
 from tta_lite.report import columns as cols
 from tta_lite.report import plots, skeletons, table
 from tta_lite.report.headline import headline
+from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.run_folder import RunFolder
 from tta_lite.types import LedgerEntry, Verdict
 
@@ -34,9 +35,11 @@ def write_page(
     notes: Sequence[str] = (),
     strips: Mapping[str, bytes] | None = None,
     context: Mapping[str, Any] | None = None,
+    say: Language = ENGLISH,
 ) -> Path:
     """Writes ``report.html`` into the run folder; -> its path. See `render_page`."""
-    text = render_page(title, entries, notes=notes, strips=strips, context={"recipe": folder.recipe, **(context or {})})
+    context = {"recipe": folder.recipe, **(context or {})}
+    text = render_page(title, entries, notes=notes, strips=strips, context=context, say=say)
     return folder.write_text(PAGE, text)
 
 
@@ -47,6 +50,7 @@ def render_page(
     notes: Sequence[str] = (),
     strips: Mapping[str, bytes] | None = None,
     context: Mapping[str, Any] | None = None,
+    say: Language = ENGLISH,
 ) -> str:
     """-> the page as HTML. Every text is escaped.
 
@@ -61,31 +65,33 @@ def render_page(
         ``allowed``: limits to draw into the plots; ``budget``, ``advice``, ``trials``, ``support``, ``outlook``: of a
         guideline run, see `tta_lite.report.guideline`;
         ``recipe``: the record of ``recipe.json``; ``facts``: more lines (name -> text) on how it was measured.
+      say: the language. Title, notes and context are in it already.
     """
     given = dict(context or {})
     dataset = str(given.get("dataset") or "")
-    answer = headline(entries, str(given.get("chosen") or ""))
+    answer = headline(entries, str(given.get("chosen") or ""), say)
     measured = any(cols.latency(entry, "p50") is not None for entry in entries)
     trained = any(cols.finite(entry.report.accuracy) is not None for entry in entries)
-    general = [text for text, applies in zip(CAN_AND_CANNOT, (measured, trained), strict=True) if applies]
+    general = [say(text) for text, applies in zip(CAN_AND_CANNOT, (measured, trained), strict=True) if applies]
     return _environment().get_template("page.html.j2").render(
+        say=say,
         title=title,
         summary=str(given.get("summary") or ""),
         answer=answer,
         caution=" ".join(text for text in (answer.caution, str(given.get("caution") or "")) if text),
         base=entries[0].name if entries else "",
-        groups=_groups(entries),
+        groups=_groups(entries, say),
         columns=cols.columns(entries),
-        rows=_rows(entries, answer.row),
-        row_notes=table.row_notes(entries),
-        footnotes=table.footnotes(entries, dataset=dataset),
-        where=_where(entries),
-        figures=_figures(entries, given.get("allowed") or plots.NO_LIMITS) if measured and trained else [],
-        joints=_joints(entries),
-        strips=_strips(entries, strips or {}),
+        rows=_rows(entries, answer.row, say),
+        row_notes=table.row_notes(entries, say),
+        footnotes=table.footnotes(entries, dataset=dataset, say=say),
+        where=_where(entries, say),
+        figures=_figures(entries, given.get("allowed") or plots.NO_LIMITS, say) if measured and trained else [],
+        joints=_joints(entries, say),
+        strips=_strips(entries, strips or {}, say),
         sides={"left": skeletons.LEFT, "right": skeletons.RIGHT, "middle": skeletons.MIDDLE, "truth": skeletons.TRUTH},
         command=str(given.get("command") or ""),
-        facts=_facts(given.get("recipe") or {}, given.get("facts") or {}),
+        facts=_facts(given.get("recipe") or {}, given.get("facts") or {}, say),
         packages=_pairs((given.get("recipe") or {}).get("packages")),
         flags=_pairs((given.get("recipe") or {}).get("flags")),
         limits=[*notes, *general],
@@ -112,126 +118,139 @@ def tied(text: str) -> str:
     >>> tied("95 % speed-up") == "95\\u00a0% speed\\u2011up"
     True
     """
-    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("speed-up", "speed\N{NON-BREAKING HYPHEN}up")
+    text = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    for word in ("speed-up", "top-1"):
+        text = text.replace(word, word.replace("-", "\N{NON-BREAKING HYPHEN}"))
+    return text
 
 
-def _groups(entries: Sequence[LedgerEntry]) -> list[tuple[str, int]]:
+def _groups(entries: Sequence[LedgerEntry], say: Language) -> list[tuple[str, int]]:
     """-> (head, columns under it)."""
     table_columns = cols.columns(entries)
     theirs = sum(1 for column in table_columns if column.group)
-    groups = [("Measured in this run", len(table_columns) - theirs)]
-    return [*groups, (cols.PUBLISHED_GROUP, theirs)] if theirs else groups
+    groups = [(say("Measured in this run"), len(table_columns) - theirs)]
+    return [*groups, (say.known(cols.PUBLISHED_GROUP), theirs)] if theirs else groups
 
 
-def _rows(entries: Sequence[LedgerEntry], chosen: str) -> list[dict[str, Any]]:
+def _rows(entries: Sequence[LedgerEntry], chosen: str, say: Language) -> list[dict[str, Any]]:
     colours = plots.row_colours(entries)
     return [
         {
             "name": entry.name,
-            "label": cols.label(entry),
+            "label": say.in_record(entry.details, "label"),
             "clause": entry.clause,
             "verdict": entry.verdict.value,
-            "why": entry.why,
-            "spent": duration(entry.seconds),
+            "why": say.why(entry),
+            "spent": duration(entry.seconds, say),
             "colour": colours[entry.name],
             "chosen": entry.name == chosen,
             # The network as it came is no step that somebody could have left out.
             "start": entry is entries[0] and entry.verdict is Verdict.TAKEN,
             "interval": cols.interval_text(entry),
             "accuracy": cols.number(cols.finite(entry.report.accuracy), 1),
-            "metric": entry.report.metric or "accuracy",
-            "keras": _keras_text(entry),
+            "metric": say.known(entry.report.metric or "accuracy"),
+            "keras": _keras_text(entry, say),
             "cells": cells,
         }
         for entry, cells in zip(entries, cols.cells(entries), strict=True)
     ]
 
 
-def _keras_text(entry: LedgerEntry) -> str:
+def _keras_text(entry: LedgerEntry, say: Language) -> str:
     before, after = cols.finite(entry.report.keras_accuracy), cols.finite(entry.report.accuracy)
     if before is None or after is None:
         return ""
-    return f"{entry.report.metric or 'accuracy'} {before:.1f} as a Keras model, {after:.1f} as the exported file"
+    return say(
+        "{metric} {before} as a Keras model, {after} as the exported file",
+        metric=say.known(entry.report.metric or "accuracy"), before=f"{before:.1f}", after=f"{after:.1f}",
+    )  # fmt: skip
 
 
-def _where(entries: Sequence[LedgerEntry]) -> str:
+def _where(entries: Sequence[LedgerEntry], say: Language) -> str:
     places = {entry.report.measured_on for entry in entries if entry.report.measured_on is not None}
-    return table.where_text(places.pop()) if len(places) == 1 else ""
+    return table.where_text(places.pop(), say) if len(places) == 1 else ""
 
 
-def _figures(entries: Sequence[LedgerEntry], allowed: plots.Allowed) -> list[dict[str, str]]:
-    metric = cols.metric_name(entries)
+def _figures(entries: Sequence[LedgerEntry], allowed: plots.Allowed, say: Language) -> list[dict[str, str]]:
+    metric = say.known(cols.metric_name(entries))
     spoken = "; ".join(
-        f"{entry.name} {cols.number(cols.finite(entry.report.accuracy), 1)} at "
-        f"{cols.number(cols.latency(entry, 'p50'), 1)} ms and "
-        f"{cols.number(cols.scaled(entry.report.size_bytes, 1e6), 1)} MB"
+        say(
+            "{row} {accuracy} at {latency} ms and {size} MB",
+            row=entry.name,
+            accuracy=cols.number(cols.finite(entry.report.accuracy), 1),
+            latency=cols.number(cols.latency(entry, "p50"), 1),
+            size=cols.number(cols.scaled(entry.report.size_bytes, 1e6), 1),
+        )
         for entry in entries
     )
     drawn = (
-        (f"{metric} against latency", plots.accuracy_latency),
-        (f"{metric} against file size", plots.accuracy_size),
+        (say("{metric} against latency", metric=metric), plots.accuracy_latency),
+        (say("{metric} against file size", metric=metric), plots.accuracy_size),
     )
     return [
         {
             "head": head,
-            "alt": f"{head}, one mark a row: {spoken}",
-            "light": data_uri(draw(entries, plots.LIGHT, allowed)),
-            "dark": data_uri(draw(entries, plots.DARK, allowed)),
+            "alt": say("{head}, one mark a row: {rows}", head=head, rows=spoken),
+            "light": data_uri(draw(entries, plots.LIGHT, allowed, say)),
+            "dark": data_uri(draw(entries, plots.DARK, allowed, say)),
         }
         for head, draw in drawn
     ]
 
 
-def _joints(entries: Sequence[LedgerEntry]) -> dict[str, Any]:
+def _joints(entries: Sequence[LedgerEntry], say: Language) -> dict[str, Any]:
     """-> heads (rows of the ladder) and lines (joint, [(text, figure or 0)])."""
     scored = [entry for entry in entries if entry.report.accuracy_parts]
     names = list(dict.fromkeys(name for entry in scored for name in entry.report.accuracy_parts or {}))
     lines = []
     for name in names:
         figures = [cols.finite((entry.report.accuracy_parts or {}).get(name)) for entry in scored]
-        lines.append((_spoken(name), [(cols.number(value, 1), round(value or 0)) for value in figures]))
+        lines.append((_spoken(name, say), [(cols.number(value, 1), round(value or 0)) for value in figures]))
     whole = [cols.finite(entry.report.accuracy) for entry in scored]
     return {
         "heads": [entry.name for entry in scored],
         "lines": lines,
         "whole": [(cols.number(value, 1), round(value or 0)) for value in whole],
-        "metric": cols.metric_name(entries),
+        "metric": say.known(cols.metric_name(entries)),
     }
 
 
-def _spoken(joint: str) -> str:
-    for short, word in (("l_", "left "), ("r_", "right ")):
-        if joint.startswith(short):
-            joint = word + joint[len(short) :]
-    return joint.replace("_", " ")
+def _spoken(joint: str, say: Language) -> str:
+    side, _, part = joint.partition("_")
+    if side == "l":
+        return say("left {part}", part=say.known(part.replace("_", " ")))
+    if side == "r":
+        return say("right {part}", part=say.known(part.replace("_", " ")))
+    return say.known(joint.replace("_", " "))
 
 
-def _strips(entries: Sequence[LedgerEntry], strips: Mapping[str, bytes]) -> list[dict[str, str]]:
+def _strips(entries: Sequence[LedgerEntry], strips: Mapping[str, bytes], say: Language) -> list[dict[str, str]]:
     by_name = {entry.name: entry for entry in entries}
     views = []
     for name, png in strips.items():
         accuracy = cols.finite(by_name[name].report.accuracy) if name in by_name else None
-        about = "" if accuracy is None else f"{by_name[name].report.metric or 'accuracy'} {accuracy:.1f}"
+        about = "" if accuracy is None else f"{say.known(by_name[name].report.metric or 'accuracy')} {accuracy:.1f}"
         views.append({"name": name, "about": about, "uri": data_uri(png)})
     return views
 
 
-def _facts(recipe: Mapping[str, Any], more: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(recipe: Mapping[str, Any], more: Mapping[str, Any], say: Language) -> list[tuple[str, str]]:
     machine = recipe.get("machine") or {}
     memory = cols.scaled(machine.get("ram_bytes"), 1e9)
     isa = [name for name, present in (machine.get("isa") or {}).items() if present]
     cores = machine.get("cores")
     parts = [
         machine.get("board"), machine.get("cpu"), machine.get("architecture"),
-        f"{cores} core{'' if cores == 1 else 's'}" if cores else None,
-        f"{memory:.0f} GB memory" if memory else None, machine.get("os"), ", ".join(isa),
+        (say("1 core") if cores == 1 else say("{count} cores", count=cores)) if cores else None,
+        say("{size} GB memory", size=f"{memory:.0f}") if memory else None, machine.get("os"), ", ".join(isa),
     ]  # fmt: skip
+    commit = recipe.get("git_commit")
     facts = [
-        ("Machine", "; ".join(str(part) for part in parts if part)),
-        ("Seed", "" if recipe.get("seed") is None else str(recipe["seed"])),
-        ("Source", f"commit {recipe['git_commit']}" if recipe.get("git_commit") else "not run from a git checkout"),
+        (say("Machine"), "; ".join(str(part) for part in parts if part)),
+        (say("Seed"), "" if recipe.get("seed") is None else str(recipe["seed"])),
+        (say("Source"), say("commit {commit}", commit=commit) if commit else say("not run from a git checkout")),
         *((str(key), _text(value)) for key, value in more.items()),
-        ("Page written", datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")),
+        (say("Page written"), datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")),
     ]
     return [(name, text) for name, text in facts if text]
 
@@ -249,7 +268,7 @@ def data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float, say: Language = ENGLISH) -> str:
     """-> a length of time as a person says it.
 
     >>> duration(42.4), duration(754), duration(7260)
@@ -257,7 +276,7 @@ def duration(seconds: float) -> str:
     """
     whole = round(cols.finite(seconds) or 0)
     if whole < 60:
-        return f"{whole} s"
+        return say("{seconds} s", seconds=whole)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return say("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
+    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tta_lite.report import columns as cols
+from tta_lite.report.language import ENGLISH, Language
+from tta_lite.report.plot_fonts import drawable, families
 from tta_lite.report.plot_labels import MARK_SIZE, Point, Theme, mix, place_labels
 from tta_lite.types import LedgerEntry, Verdict
 
@@ -97,24 +99,33 @@ def points(entries: Sequence[LedgerEntry], x: Mapping[str, float | None], theme:
     return found
 
 
-def accuracy_latency(entries: Sequence[LedgerEntry], theme: Theme = LIGHT, allowed: Allowed = NO_LIMITS) -> bytes:
+def accuracy_latency(
+    entries: Sequence[LedgerEntry], theme: Theme = LIGHT, allowed: Allowed = NO_LIMITS, say: Language = ENGLISH
+) -> bytes:
     """-> PNG: accuracy with its interval against latency p50, milliseconds on a log scale."""
-    return _png(figure_latency(entries, theme, allowed))
+    return _png(figure_latency(entries, theme, allowed, say))
 
 
-def accuracy_size(entries: Sequence[LedgerEntry], theme: Theme = LIGHT, allowed: Allowed = NO_LIMITS) -> bytes:
+def accuracy_size(
+    entries: Sequence[LedgerEntry], theme: Theme = LIGHT, allowed: Allowed = NO_LIMITS, say: Language = ENGLISH
+) -> bytes:
     """-> PNG: accuracy with its interval against the file's size, MB on a log scale."""
-    return _png(figure_size(entries, theme, allowed))
+    return _png(figure_size(entries, theme, allowed, say))
 
 
-def write_plots(folder: RunFolder, entries: Sequence[LedgerEntry], allowed: Allowed = NO_LIMITS) -> None:
+def write_plots(
+    folder: RunFolder, entries: Sequence[LedgerEntry], allowed: Allowed = NO_LIMITS, say: Language = ENGLISH
+) -> None:
     """Writes ``plots/accuracy_latency.png`` and ``plots/accuracy_size.png`` into the run folder."""
-    folder.write_bytes("plots/accuracy_latency.png", accuracy_latency(entries, allowed=allowed))
-    folder.write_bytes("plots/accuracy_size.png", accuracy_size(entries, allowed=allowed))
+    folder.write_bytes("plots/accuracy_latency.png", accuracy_latency(entries, allowed=allowed, say=say))
+    folder.write_bytes("plots/accuracy_size.png", accuracy_size(entries, allowed=allowed, say=say))
 
 
-def figure_latency(entries: Sequence[LedgerEntry], theme: Theme = LIGHT, allowed: Allowed = NO_LIMITS) -> Figure:
+def figure_latency(
+    entries: Sequence[LedgerEntry], theme: Theme = LIGHT, allowed: Allowed = NO_LIMITS, say: Language = ENGLISH
+) -> Figure:
     """-> the figure of `accuracy_latency`."""
+    say = drawable(say)
     x = {entry.name: cols.latency(entry, "p50") for entry in entries}
     first = next(iter(x.values()), None)
 
@@ -122,36 +133,40 @@ def figure_latency(entries: Sequence[LedgerEntry], theme: Theme = LIGHT, allowed
         # It was timed beside the first row, in a comparison of its own.
         return cols.ratio(first, (one.get("speedup") or {}).get("median"))
 
-    label, metric = "Latency p50 (ms, log scale)", cols.metric_name(entries)
     limits = (allowed.latency_ms, allowed.accuracy)
-    return _figure(points(entries, x, theme), tried(entries, of_trial), label, metric, limits, theme)
+    trials, label = tried(entries, of_trial), say("Latency p50 (ms, log scale)")
+    return _figure(points(entries, x, theme), trials, label, cols.metric_name(entries), limits, theme, say)
 
 
-def figure_size(entries: Sequence[LedgerEntry], theme: Theme = LIGHT, allowed: Allowed = NO_LIMITS) -> Figure:
+def figure_size(
+    entries: Sequence[LedgerEntry], theme: Theme = LIGHT, allowed: Allowed = NO_LIMITS, say: Language = ENGLISH
+) -> Figure:
     """-> the figure of `accuracy_size`."""
+    say = drawable(say)
     x = {entry.name: cols.scaled(entry.report.size_bytes, 1e6) for entry in entries}
     trials = tried(entries, lambda one: cols.scaled(one["report"].get("size_bytes"), 1e6))
-    limits = (allowed.size_mb, allowed.accuracy)
-    return _figure(points(entries, x, theme), trials, "File (MB, log scale)", cols.metric_name(entries), limits, theme)
+    limits, label = (allowed.size_mb, allowed.accuracy), say("File (MB, log scale)")
+    return _figure(points(entries, x, theme), trials, label, cols.metric_name(entries), limits, theme, say)
 
 
 def _figure(
     rows: Sequence[Point],
     trials: Sequence[Tried],
     x_label: str,
-    y_label: str,
+    metric: str,
     limits: tuple[float | None, float | None],
     theme: Theme,
+    say: Language,
 ) -> Figure:
     # A Figure of its own canvas: pyplot keeps global state that a library must not touch.
-    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9.5}):
+    with mpl.rc_context({"font.family": families(say), "font.size": 9.5}):
         figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=theme.page, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.set_facecolor(theme.page)
         axes.set_xscale("log")
         axes.set_xlabel(x_label, color=theme.ink)
-        axes.set_title(y_label, loc="left", color=theme.ink, fontsize=9.5, parse_math=False)
+        axes.set_title(say.known(metric), loc="left", color=theme.ink, fontsize=9.5, parse_math=False)
         axes.grid(color=theme.grid, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.tick_params(which="both", colors=theme.faint, length=0)
@@ -159,7 +174,7 @@ def _figure(
             axes.spines[side].set_visible(False)
         axes.spines["bottom"].set_color(theme.faint)
         if not rows:
-            axes.text(0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", color=theme.faint)
+            axes.text(0.5, 0.5, say("nothing measured yet"), transform=axes.transAxes, ha="center", color=theme.faint)
             axes.set_xticks([])
             axes.set_yticks([])
             return figure

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tta_lite.report import columns as cols
+from tta_lite.report.language import ENGLISH, Language
 from tta_lite.types import LedgerEntry, MeasuredOn, Verdict
 
 if TYPE_CHECKING:
@@ -103,66 +104,88 @@ def row_name(entry: LedgerEntry) -> str:
     return entry.name if entry.verdict is Verdict.TAKEN else f"{entry.name} ({entry.verdict.value})"
 
 
-def row_notes(entries: Sequence[LedgerEntry]) -> list[tuple[str, str]]:
+def row_notes(entries: Sequence[LedgerEntry], say: Language = ENGLISH) -> list[tuple[str, str]]:
     """-> (row's name, note) of the rows that have one."""
-    return [(entry.name, str(entry.details["note"])) for entry in entries if entry.details.get("note")]
+    return [(entry.name, say.in_record(entry.details, "note")) for entry in entries if entry.details.get("note")]
 
 
-def footnotes(entries: Sequence[LedgerEntry], *, dataset: str = "") -> list[str]:
+def footnotes(entries: Sequence[LedgerEntry], *, dataset: str = "", say: Language = ENGLISH) -> list[str]:
     """-> the lines that belong under every form of the table: where, on what, and what the figures are."""
-    lines = [*_where_measured(entries), *_accuracy_line(entries, dataset)]
+    lines = [*_where_measured(entries, say), *_accuracy_line(entries, dataset, say)]
     if any(column.group for column in cols.columns(entries)):
         lines.append(
-            f'The columns "{cols.PUBLISHED_GROUP}" are Table 1 of the TTA technical report, measured on a Firefly '
-            "RK3399 in 2019 with other data and another runtime: compare the ratios, not the figures."
+            say(
+                'The columns "{group}" are Table 1 of the TTA technical report, measured on a Firefly RK3399 in 2019 '
+                "with other data and another runtime: compare the ratios, not the figures.",
+                group=say.known(cols.PUBLISHED_GROUP),
+            )
         )
     if entries:
         lines.append(
-            f"Speed-up: latency p50 of the first row ({entries[0].name}) over that of the row. "
-            f"1 MB = 1,000,000 bytes. {cols.DASH}: no figure."
+            say(
+                "Speed-up: latency p50 of the first row ({row}) over that of the row. 1 MB = 1,000,000 bytes. {dash}: "
+                "no figure.",
+                row=entries[0].name,
+                dash=cols.DASH,
+            )
         )
     return lines
 
 
-def where_text(place: MeasuredOn) -> str:
+def where_text(place: MeasuredOn, say: Language = ENGLISH) -> str:
     """-> e.g. ``LiteRT 2.3.0, XNNPACK, 1 thread, on this machine (Xeon), which is not the board``."""
-    threads = f"{place.threads} thread" + ("" if place.threads == 1 else "s")
-    how = ", ".join(part for part in (place.runtime, f"delegate {place.delegate or 'none'}", threads) if part)
+    threads = say("1 thread") if place.threads == 1 else say("{count} threads", count=place.threads)
+    delegate = say("delegate {name}", name=place.delegate) if place.delegate else say("delegate none")
+    how = ", ".join(part for part in (place.runtime, delegate, threads) if part)
     if not place.board or place.board.startswith(THIS_MACHINE):
-        return f"{how}, on this machine ({place.cpu}), which is not the board"
+        return say("{how}, on this machine ({cpu}), which is not the board", how=how, cpu=place.cpu)
     if place.emulated:
-        return f"{how}, on an emulated {place.board} ({place.cpu}), which is not the board itself"
-    return f"{how}, on the board {place.board} ({place.cpu})"
+        return say(
+            "{how}, on an emulated {board} ({cpu}), which is not the board itself",
+            how=how, board=place.board, cpu=place.cpu,
+        )  # fmt: skip
+    return say("{how}, on the board {board} ({cpu})", how=how, board=place.board, cpu=place.cpu)
 
 
-def _where_measured(entries: Sequence[LedgerEntry]) -> list[str]:
+def _where_measured(entries: Sequence[LedgerEntry], say: Language) -> list[str]:
     places: dict[MeasuredOn, list[str]] = {}
     for entry in entries:
         if entry.report.measured_on is not None:
             places.setdefault(entry.report.measured_on, []).append(entry.name)
     runs = {e.report.latency_ms.runs for e in entries if e.report.latency_ms is not None}
-    times = f" Timed runs a row: {min(runs)}" + (f" to {max(runs)}." if len(runs) > 1 else ".") if runs else ""
-    what = "Latency, initialisation and peak memory"
     if len(places) == 1:
-        return [f"{what}: {where_text(next(iter(places)))}.{times}"]
-    return [f"{what} of {', '.join(names)}: {where_text(place)}." for place, names in places.items()]
+        where = where_text(next(iter(places)), say)
+        line = say("Latency, initialisation and peak memory: {where}.", where=where)
+        if len(runs) == 1:
+            line += say(" Timed runs a row: {count}.", count=min(runs))
+        elif runs:
+            line += say(" Timed runs a row: {least} to {most}.", least=min(runs), most=max(runs))
+        return [line]
+    return [
+        say(
+            "Latency, initialisation and peak memory of {rows}: {where}.",
+            rows=", ".join(names), where=where_text(place, say),
+        )
+        for place, names in places.items()
+    ]  # fmt: skip
 
 
-def _accuracy_line(entries: Sequence[LedgerEntry], dataset: str) -> list[str]:
+def _accuracy_line(entries: Sequence[LedgerEntry], dataset: str, say: Language) -> list[str]:
     scored = [entry for entry in entries if cols.finite(entry.report.accuracy) is not None]
     if not scored:
         return []
     counts = sorted({e.report.accuracy_examples for e in scored if e.report.accuracy_examples})
-    parts = ["0 to 100", f"of {dataset}" if dataset else ""]
+    parts = [say("0 to 100"), say("of {dataset}", dataset=say.known(dataset)) if dataset else ""]
     if counts:
-        parts.append(f"on {' or '.join(f'{count:,}' for count in counts)} test examples")
-    line = f"{cols.metric_name(entries)}: {', '.join(part for part in parts if part)}"
+        texts = say(" or ").join(f"{count:,}" for count in counts)
+        parts.append(say("on {counts} test examples", counts=texts))
+    line = f"{say.known(cols.metric_name(entries))}: {', '.join(part for part in parts if part)}"
     if any(cols.interval(entry) for entry in scored):
-        line += (
+        line += say(
             "; the interval is a 95 % bootstrap over the test examples: the luck of which examples were drawn, "
             "not of the training"
         )
-    return [f"{line}. It is that of the exported file, run by the interpreter."]
+    return [line + say(". It is that of the exported file, run by the interpreter.")]
 
 
 def _pipe(texts: Sequence[str]) -> str:
