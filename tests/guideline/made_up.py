@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tta_lite.guideline.ladder import START, Outcome, Sketch, Step, Trial, climb
+from tta_lite.guideline.bench import START, Outcome, Sketch, Step, Trial
+from tta_lite.guideline.ladder import climb
 from tta_lite.guideline.reasons import Reason
 from tta_lite.measure.benchmark import Benchmark, Comparison
 from tta_lite.types import Budget, Candidate, InputError, Latency, LedgerEntry, MeasuredOn, Report, Verdict

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.guideline.made_up import Figures, KilledError, Ledger, MadeUpBench, run, step
 from tta_lite.guideline import budget as budgets
-from tta_lite.guideline.ladder import START
+from tta_lite.guideline.bench import START
 from tta_lite.types import Budget, InputError, Report, Verdict
 
 

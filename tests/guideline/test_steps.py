@@ -10,7 +10,7 @@ import pytest
 from tests.guideline.made_up import Figures, MadeUpBench
 from tta_lite.boards.profile import get_board
 from tta_lite.compat import keras
-from tta_lite.guideline.ladder import START, State
+from tta_lite.guideline.bench import START, State
 from tta_lite.guideline.steps import STEPS, Setting, Settings, guideline_steps
 from tta_lite.types import FP16, Budget, Candidate, InputError, Verdict
 

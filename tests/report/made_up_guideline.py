@@ -7,9 +7,9 @@ from typing import Any
 from tests.guideline.made_up import Figures, MadeUpBench, run
 from tta_lite.boards.profile import get_board
 from tta_lite.guideline.advice import advice
+from tta_lite.guideline.bench import START, Sketch, Step, Trial
 from tta_lite.guideline.checks import Miss
 from tta_lite.guideline.delegated import as_reason
-from tta_lite.guideline.ladder import START, Sketch, Step, Trial
 from tta_lite.guideline.preflight import Preflight, Support
 from tta_lite.guideline.program import Request, Result
 from tta_lite.guideline.reasons import Reason, all_of, reason, with_said

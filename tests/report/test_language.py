@@ -17,8 +17,8 @@ from tests.report.made_up_guideline import FAULT, made_up_run
 from tests.report.test_page import Reader, strip  # noqa: F401
 from tta_lite.datasets.pose_set import JOINT_SETS
 from tta_lite.guideline import reasons
+from tta_lite.guideline.bench import START
 from tta_lite.guideline.case_study import CaseStudy
-from tta_lite.guideline.ladder import START
 from tta_lite.guideline.reasons import Reason, reason, with_said
 from tta_lite.guideline.rows import ROWS
 from tta_lite.report import (

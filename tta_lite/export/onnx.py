@@ -158,7 +158,8 @@ def trtexec_line(exported: OnnxExport, name: str = "model.onnx") -> tuple[str, l
     line = f"trtexec --onnx={name} --saveEngine={Path(name).stem}.plan"
     needs = ["TensorRT 8.6 or newer, on the machine and GPU that the engine is for: an engine runs on no other."]
     if not exported.quantised:
-        return f"{line} --fp16", [*needs, "--fp16 lets it choose half precision where that is faster; leave it out for float32."]
+        needs.append("--fp16 lets it choose half precision where that is faster; leave it out for float32.")
+        return f"{line} --fp16", needs
     needs.append("The Q/DQ nodes fix where 8 bits are used: --int8 allows them, and no calibration is asked for.")
     if exported.asymmetric:
         needs.append(

@@ -8,7 +8,7 @@ from typing import Any
 
 from tta_lite.boards.profile import BoardProfile
 from tta_lite.guideline import budget as budgets
-from tta_lite.guideline.ladder import State
+from tta_lite.guideline.bench import State
 from tta_lite.guideline.reasons import Reason, Said, reason, said_in, status
 from tta_lite.types import LedgerEntry, Report, Verdict
 

@@ -92,7 +92,7 @@ def distance(over: Mapping[str, float]) -> float:
     >>> distance({"latency": 0.5, "size": 1.0}), round(distance({"latency": 2.0, "size": 0.1}), 3)
     (0.0, 0.693)
     """
-    return sum(math.log(ratio) for ratio in over.values() if ratio > 1)
+    return sum((math.log(ratio) for ratio in over.values() if ratio > 1), 0.0)
 
 
 def cautious(before: Mapping[str, float], after: Mapping[str, float], speedup: float | None) -> dict[str, float]:

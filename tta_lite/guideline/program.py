@@ -12,8 +12,9 @@ from typing import Any
 from tta_lite.boards.profile import BoardProfile
 from tta_lite.compat import keras
 from tta_lite.guideline.advice import advice
+from tta_lite.guideline.bench import START, Outcome, State, Step
 from tta_lite.guideline.case_study import Journal, say
-from tta_lite.guideline.ladder import START, Outcome, State, Step, climb
+from tta_lite.guideline.ladder import climb
 from tta_lite.guideline.preflight import Preflight
 from tta_lite.guideline.reasons import Reason, sentence
 from tta_lite.guideline.steps import Setting, Settings, guideline_steps

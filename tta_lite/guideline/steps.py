@@ -11,9 +11,9 @@ import numpy as np
 
 from tta_lite.boards.profile import BoardProfile
 from tta_lite.guideline import budget as budgets
+from tta_lite.guideline.bench import START, State, Step, Trial
 from tta_lite.guideline.checks import ops_check
 from tta_lite.guideline.deconvs import choose_subpixel
-from tta_lite.guideline.ladder import START, State, Step, Trial
 from tta_lite.guideline.reasons import Reason, UnusableError, all_of, reason
 from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation, get_backbone
 from tta_lite.training.pruning import magnitude_pruned

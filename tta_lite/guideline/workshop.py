@@ -20,10 +20,10 @@ from tta_lite.export.delegation import check_delegation
 from tta_lite.export.parity import TooLossyError, check_parity, compare
 from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
+from tta_lite.guideline.bench import START, Sketch, Trial
 from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, TRAINING, report_on_paper, say
 from tta_lite.guideline.checks import as_if_trained, missing_ops
 from tta_lite.guideline.delegated import as_reason
-from tta_lite.guideline.ladder import START, Sketch, Trial
 from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, reason, said_in, with_said
 from tta_lite.measure.benchmark import Comparison, benchmark_together
 from tta_lite.measure.counting import count

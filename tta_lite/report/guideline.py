@@ -10,8 +10,8 @@ import numpy as np
 
 from tta_lite.export.bundle import write_bundle
 from tta_lite.guideline import budget as budgets
+from tta_lite.guideline.bench import START, Outcome
 from tta_lite.guideline.case_study import FILE
-from tta_lite.guideline.ladder import START, Outcome
 from tta_lite.guideline.preflight import Preflight
 from tta_lite.guideline.program import Request, Result
 from tta_lite.guideline.reasons import Reason, Said

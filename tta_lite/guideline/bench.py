@@ -1,0 +1,157 @@
+"""What a ladder is made of: trials, steps, where a run is, and the bench that does the work. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tta_lite.guideline import budget as budgets
+from tta_lite.guideline.reasons import Reason, Said, spoken
+from tta_lite.measure.benchmark import Comparison
+from tta_lite.types import Budget, Candidate, LedgerEntry, Report
+
+START = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One setting of a step.
+
+    Attributes:
+      name: unique within its step.
+      what: what it is, for people; a reason can be said in other languages too.
+      make: -> the network, not trained yet.
+      epochs: of training that it needs; 0: none.
+      rate: the learning rate as a share of the one that the run was given.
+      sparsity: of the pruning schedule that it is trained on; None: no pruning.
+      ahead: trials with a higher one are tried first among those that can come to the budget, whatever their size.
+      outline: -> a network of the same cost as the trained one, where that hangs on the values of the weights.
+    """
+
+    name: str
+    what: Said
+    make: Callable[[], Candidate]
+    epochs: int = 0
+    rate: float = 1.0
+    sparsity: float | None = None
+    ahead: int = 0
+    outline: Callable[[], Candidate] | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is, in English."""
+        return spoken(self.what)
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Where a run is.
+
+    Attributes:
+      budget: what must be kept.
+      candidate: the network that stands.
+      current: the row that it comes from.
+      entries: all rows so far, in order.
+    """
+
+    budget: Budget
+    candidate: Candidate
+    current: str
+    entries: Mapping[str, LedgerEntry]
+
+    @property
+    def floor(self) -> float:
+        """The least accuracy that is allowed: from the first row, so that small losses cannot creep."""
+        return (self.entries[START].report.accuracy or 0.0) - self.budget.max_accuracy_drop
+
+    @property
+    def report(self) -> Report:
+        """What was measured of the network that stands."""
+        return self.entries[self.current].report
+
+    def broken(self) -> list[str]:
+        """-> the limits that are not kept, the worst first."""
+        return budgets.broken(budgets.ratios(self.report, self.budget))
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step of the guideline.
+
+    Attributes:
+      name: of its row.
+      clause: of the guideline.
+      gate: -> why it is not taken here; nothing: it is tried.
+      trials: -> the settings to try; an `InputError` says that there is none.
+      later: kind of limit -> by how much the steps after this one may still divide what is measured.
+    """
+
+    name: str
+    clause: str
+    gate: Callable[[State], Sequence[Reason]]
+    trials: Callable[[State], Sequence[Trial]]
+    later: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sketch:
+    """What a trial costs before it is trained: its report without an accuracy, or why it cannot be used."""
+
+    report: Report = dataclasses.field(default_factory=Report)
+    fault: Said = ""
+
+
+class Bench(Protocol):
+    """Builds, trains, exports, scores and times. What it has finished it keeps, so that a killed run can go on."""
+
+    def start(self) -> LedgerEntry:
+        """The unmodified network, exported and scored; not timed."""
+
+    def load(self, row: str) -> Candidate:
+        """The network of a row that was taken."""
+
+    def file(self, row: str, trial: str | None = None) -> Path:
+        """The ``.tflite`` file of a row, or of one of its trials."""
+
+    def sketch(self, row: str, trial: Trial) -> Sketch:
+        """Builds and exports a trial, not trained."""
+
+    def finish(self, row: str, trial: str) -> LedgerEntry:
+        """Trains a sketched trial if it needs that, exports and scores it; not timed. Details: ``fault``."""
+
+    def keep(self, row: str, trial: str) -> None:
+        """The trial becomes the row; the other trials are of no more use."""
+
+    def compare(self, files: Mapping[str, Path]) -> Comparison:
+        """Times files in turn."""
+
+    def timing(self) -> Mapping[str, Any]:
+        """The rules by which files are timed."""
+
+    def recall(self, row: str) -> dict[str, Any] | None:
+        """What was remembered of a row."""
+
+    def remember(self, row: str, record: Mapping[str, Any]) -> None:
+        """Keeps what a killed run needs to go on within a row."""
+
+    def tidy(self, row: str) -> None:
+        """The row is in the ledger: what only its trials needed can go."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+      entries: one a row, the unmodified network first.
+      chosen: the row that stands: it meets the budget, or comes nearest to it.
+      met: whether the budget is met.
+      state: for whoever gives advice.
+    """
+
+    entries: tuple[LedgerEntry, ...]
+    chosen: str
+    met: bool
+    state: State
