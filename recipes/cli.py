@@ -23,6 +23,7 @@ RECIPES: Mapping[str, str] = {
     "benchmark": "recipes.benchmark",
     "compare": "recipes.compare",
     "verify": "recipes.verify",
+    "export_onnx": "recipes.export_onnx",
 }
 USER_MISTAKE = 2
 

@@ -14,11 +14,10 @@ each one that is faster so on this machine (and whose ops the board takes), or a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags, logging
 
-from recipes import _app, _timing
+from recipes import _app, _images, _timing
 from tta_lite.types import PRESETS, InputError
 
 METHODS = ("bottleneck", "bottleneck_group", "depthwise_separable", "spatial", "stacked_3x3")
@@ -81,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
     else:
         found = factorize(
             model, _METHOD.value, _select(_SELECT.value), rank=_RANK.value, kept=_KEPT.value, macs=_target(_MACS.value),
-            groups=_GROUPS.value, images=_images(_IMAGES.value),
+            groups=_GROUPS.value, images=_images.read_images(_IMAGES.value) if _IMAGES.value else None,
         )  # fmt: skip
         if not any(change.method for change in found.changes):
             reasons = "; ".join(f"{change.name}: {change.why}" for change in found.changes)
@@ -127,22 +126,6 @@ def _target(macs: float | None) -> float | None:
     (0.5, 2000000000)
     """
     return macs if macs is None or macs < 1 else int(macs)
-
-
-def _images(path: str | None) -> Any:
-    import numpy as np
-
-    if path is None:
-        return None
-    try:
-        images = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"--images must be a .npy file of numbers ({error}). Received: {path}") from error
-    if not isinstance(images, np.ndarray) or images.ndim != 4 or not np.isfinite(images).all():
-        raise InputError(
-            f"--images must hold finite numbers [N, H, W, C]. Received: {getattr(images, 'shape', images)} in {path}"
-        )
-    return images.astype(np.float32)
 
 
 if __name__ == "__main__":

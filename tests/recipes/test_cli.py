@@ -41,7 +41,7 @@ def test_unknown_recipe_names_those_there_are(capsys):
     assert captured.out == ""
     assert captured.err.splitlines() == [
         "error: The recipe must be one of guideline, case_study, swap_backbone, factorize, scale, benchmark, compare, "
-        "verify; benchmark is the nearest. Received: benchmrk"
+        "verify, export_onnx; benchmark is the nearest. Received: benchmrk"
     ]
 
 

@@ -11,9 +11,11 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tta_lite.export.contents import read_contents
 from tta_lite.export.quiet import quiet_converter
 from tta_lite.export.runner import TFLitePredictor
 from tta_lite.types import InputError
@@ -172,6 +174,36 @@ def trtexec_line(exported: OnnxExport, name: str = "model.onnx") -> tuple[str, l
     return f"{line} --int8 --fp16", needs
 
 
+def describe_onnx(exported: OnnxExport, parity: OnnxParity) -> dict[str, Any]:
+    """-> what ``onnx.json`` holds; ``says`` is the same for people."""
+    line, needs = trtexec_line(exported)
+    kind = "with Q/DQ nodes" if exported.quantised else "float"
+    says = [f"ONNX opset {exported.opset}, {kind}: {sum(exported.ops.values())} ops, {exported.transposes} transposes"]
+    if parity.max_error is not None:
+        steps = f" ({parity.max_error / parity.step:.0f} steps of the output)" if parity.step else ""
+        says.append(
+            f"ONNX Runtime {parity.version} against LiteRT on {parity.images} inputs: largest difference "
+            f"{parity.max_error:.3g}{steps}"
+        )
+    else:
+        says.append("not compared: ONNX Runtime is not installed (pip install 'tta_lite[onnx]')")
+    edges = {
+        name: {"name": edge[0], "dtype": edge[1], "shape": edge[2]}
+        for name, edge in (("input", exported.input), ("output", exported.output))
+    }
+    return {
+        "opset": exported.opset,
+        "ops": dict(exported.ops),
+        "transposes": exported.transposes,
+        "quantised": exported.quantised,
+        "asymmetric_tensors": exported.asymmetric,
+        **edges,
+        "parity": dataclasses.asdict(parity),
+        "tensorrt": {"command": line, "needs": needs},
+        "says": [*says, line, *needs],
+    }
+
+
 def _convert(path: Path, target: Path, opset: int, nchw: Mapping[str, list[str]]) -> None:
     import tf2onnx.convert
 
@@ -188,8 +220,6 @@ def _convert(path: Path, target: Path, opset: int, nchw: Mapping[str, list[str]]
 
 def _tensor_names(tflite: bytes) -> tuple[str, str]:
     """-> what the flatbuffer calls its input and output tensor; the signature may use other names."""
-    from tta_lite.export.contents import read_contents
-
     contents = read_contents(tflite)
     return contents.tensors[contents.inputs[0]].name, contents.tensors[contents.outputs[0]].name
 
