@@ -88,7 +88,7 @@ def test_only_the_promising_are_finished_and_the_rest_is_told():
     outcome = run(bench, [step("G1", "a", "b", "c", "d")], Budget(max_latency_ms=10))
     assert [line for line in bench.log if line.startswith("finish")] == ["finish G1 b", "finish G1 c"]
     statuses = {one["name"]: one["status"] for one in outcome.entries[1].details["trials"]}
-    assert statuses == {"a": "not tried further", "b": "taken", "c": "taken", "d": "no gain"}
+    assert statuses == {"a": "not tried further", "b": "taken", "c": "not chosen", "d": "no gain"}
     assert outcome.entries[1].details["trial"] == "b"
 
 
@@ -126,6 +126,13 @@ def test_accuracy_decides_between_two_that_later_steps_can_bring_to_the_budget()
     first = dataclasses.replace(step("G1", "a", "b", "c"), later={"latency": 1.5})
     outcome = run(MadeUpBench(Figures(), trials), [first], Budget(max_latency_ms=50), promising=3)
     assert outcome.entries[1].details["trial"] == "b"
+
+
+def test_of_two_that_are_as_accurate_the_cheaper_is_taken():
+    """Half a point is nothing; what lies below its limit decides then."""
+    trials = {("G3", "int8"): Figures(ms=20, accuracy=79), ("G3", "dynamic"): Figures(ms=40, accuracy=79.4)}
+    outcome = run(MadeUpBench(Figures(), trials), [step("G3", "int8", "dynamic")], Budget(max_latency_ms=50))
+    assert outcome.entries[1].details["trial"] == "int8"
 
 
 def test_of_two_that_are_as_near_the_more_accurate_is_taken():

@@ -80,10 +80,10 @@ def test_the_order_is_the_guideline_s():
 
 
 def test_what_the_later_steps_may_bring():
-    """G2 leaves 40 % of the MACs at least, and G3 quarters the weights."""
+    """G2 leaves 40 % of the MACs at least, and G3 halves the file at least."""
     later = {step.name: step.later for step in guideline_steps(setting(macs=(0.7, 0.4)))}
-    assert later["G1"]["size"] == pytest.approx(2.5 * 3.8) and later["G1"]["latency"] == pytest.approx(2.5 * 1.5)
-    assert later["G2"]["size"] == later["subpixel"]["size"] == 3.8
+    assert later["G1"]["size"] == pytest.approx(2.5 * 2.2) and later["G1"]["latency"] == pytest.approx(2.5)
+    assert later["G2"]["size"] == later["subpixel"]["size"] == 2.2
     assert set(later["G3"].values()) == set(later["G4"].values()) == {1.0}
     assert guideline_steps(setting(calibrates=False))[1].later["size"] == 1.0
 

@@ -19,7 +19,7 @@ from tta_lite.export.delegation import check_delegation
 from tta_lite.export.parity import TooLossyError, check_parity, compare
 from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
-from tta_lite.guideline.delegated import as_reason
+from tta_lite.guideline.delegated import delegation_note
 from tta_lite.guideline.reasons import Said, all_of, reason, spoken, with_said
 from tta_lite.guideline.rows import ROWS, Row, choose_rows
 from tta_lite.guideline.timing import time_together, timed_together
@@ -270,7 +270,7 @@ def _step(
         keras_accuracy=keras_accuracy.value,
     )
     write(f"{title}: {accuracy.metric} {accuracy.value:.1f}, {len(tflite) / 1e6:.1f} MB")
-    details |= {**with_said("note", all_of([*notes, as_reason(left)], "then")), "undelegated": left}
+    details |= {**with_said("note", all_of([*notes, delegation_note(tflite)], "then")), "undelegated": left}
     return LedgerEntry(row.name, row.clause, Verdict.TAKEN, row.why, report, time.monotonic() - began, details)
 
 

@@ -30,8 +30,11 @@ from tta_lite.guideline.reasons import (
 from tta_lite.measure.benchmark import Comparison
 from tta_lite.types import Budget, InputError, LedgerEntry, Report, Verdict
 
-# Two settings whose distances to the budget differ by less are told apart by their accuracy.
+# Two settings whose distances to the budget differ by less are told apart by their accuracy, and two whose accuracy
+# differs by fewer points by what they cost.
 AS_NEAR = 0.05
+AS_ACCURATE = 0.5
+NOT_CHOSEN = "not chosen"
 
 
 def climb(
@@ -179,6 +182,25 @@ def _nothing(tried: Sequence[Mapping[str, Any]]) -> tuple[Verdict, list[Reason]]
     return Verdict.NO_GAIN, [reason("no_gain", label=said_in(best, "label"), count=len(usable), gains=gained)]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+    """A trial that was finished.
+
+    Attributes:
+      verdict: on it.
+      why: the reasons.
+      end: how far the budget will be after the last step, if the later ones bring what they may.
+      cost: the sum of the logarithms of what was measured over what is allowed, also of what lies below.
+      entry: its row.
+    """
+
+    verdict: Verdict
+    why: list[Reason]
+    end: float
+    cost: float
+    entry: LedgerEntry
+
+
 def _judged(
     step: Step,
     state: State,
@@ -194,12 +216,12 @@ def _judged(
     comparison = bench.compare(files)
     before = _over(state.report, state.current, comparison, state.budget)
     speedups = comparison.speedups(state.current)
-    judged: dict[str, tuple[Verdict, list[Reason], float, LedgerEntry]] = {}
+    judged: dict[str, _Judged] = {}
     for name, entry in finished.items():
         label = said_in(entry.details, "label") or name
         if name not in usable:
             why = [reason("no_numbers", label=label, fault=entry.details["fault"])]
-            judged[name] = (Verdict.TOO_LOSSY, why, math.inf, entry)
+            judged[name] = _Judged(Verdict.TOO_LOSSY, why, math.inf, math.inf, entry)
             continue
         after = _over(entry.report, _key(name), comparison, state.budget)
         speedup = speedups[_key(name)]
@@ -213,12 +235,14 @@ def _judged(
             verdict = Verdict.TAKEN
         report = dataclasses.replace(entry.report, **comparison[_key(name)].report_fields())
         why = [judgement(verdict, label, gained, report, state, len(finished))]
-        judged[name] = (verdict, why, _end(step, after), dataclasses.replace(entry, report=report))
+        cost = sum(math.log(ratio) for ratio in after.values())
+        judged[name] = _Judged(verdict, why, _end(step, after), cost, dataclasses.replace(entry, report=report))
     name = _best(judged)
-    verdict, why, _, entry = judged[name]
-    statuses = {name: one[0].value for name, one in judged.items()}
-    reports = {name: one[3].report.to_json() for name, one in judged.items()}
-    whys = {name: sentence(one[1]) for name, one in judged.items()}
+    verdict, why, entry = judged[name].verdict, judged[name].why, judged[name].entry
+    statuses = {name: one.verdict.value for name, one in judged.items()}
+    statuses |= {other: NOT_CHOSEN for other, one in judged.items() if other != name and one.verdict is Verdict.TAKEN}
+    reports = {name: one.entry.report.to_json() for name, one in judged.items()}
+    whys = {name: sentence(one.why) for name, one in judged.items()}
     details = {
         **entry.details,
         "trial": name,
@@ -237,15 +261,17 @@ def _judged(
     return with_latencies(rows, comparison, {step.name: _key(name)}, bench.timing(), state.budget)
 
 
-def _best(judged: Mapping[str, tuple[Verdict, list[Reason], float, LedgerEntry]]) -> str:
+def _best(judged: Mapping[str, _Judged]) -> str:
     """-> the trial that becomes the row: one that is taken, else one that was only without gain, else the best."""
     for wanted in (Verdict.TAKEN, Verdict.NO_GAIN, Verdict.TOO_LOSSY):
-        group = {name: one for name, one in judged.items() if one[0] is wanted}
+        group = {name: one for name, one in judged.items() if one.verdict is wanted}
         if group:
             break
-    nearest = min(one[2] for one in group.values())
-    near = [name for name, one in group.items() if one[2] <= nearest + AS_NEAR]
-    return max(near, key=lambda name: _number(group[name][3].report.accuracy))
+    nearest = min(one.end for one in group.values())
+    near = {name: one for name, one in group.items() if one.end <= nearest + AS_NEAR}
+    most = max(_number(one.entry.report.accuracy) for one in near.values())
+    accurate = [name for name, one in near.items() if _number(one.entry.report.accuracy) >= most - AS_ACCURATE]
+    return min(accurate, key=lambda name: near[name].cost)
 
 
 def _end(step: Step, over: Mapping[str, float]) -> float:

@@ -101,6 +101,7 @@ ENGLISH: dict[str, str] = {
     "status_no_gain": "no gain",
     "status_promising": "promising",
     "status_not_tried_further": "not tried further",
+    "status_not_chosen": "not chosen",
     "status_cannot_be_used": "cannot be used",
     # What a setting is.
     "label_pretrained": "{name} (pretrained)",
@@ -120,17 +121,9 @@ ENGLISH: dict[str, str] = {
     "note_trained": "Trained in {policy} ({why}).",
     "note_uncounted": "MACs are not counted for {ops}.",
     "note_undelegated": (
-        "XNNPACK did not take {count} of {total} ops. The runtime's own kernels run them, often several times slower, "
-        "and the graph is cut in pieces at each of them."
+        "XNNPACK did not take {count} of {total} ops ({ops}). The runtime's own kernels run them, often several times "
+        "slower, and the graph is cut in pieces at each of them."
     ),
-    "delegated_types": "XNNPACK does not compute in {types}:",
-    "delegated_kernel": "XNNPACK has no kernel for {op} with {types} and these settings:",
-    "delegated_open": (
-        "The file has an open batch dimension (or another open one), so shapes are not known when XNNPACK chooses its "
-        "ops; export with a fixed batch of 1:"
-    ),
-    "delegated_op": "  op {index}, {op} -> {tensors}",
-    "under": "{first}\n{second}",
     # What a runtime takes.
     "takes": "yes ({count})",
     "takes_not": "NO ({missed} of {count}: {layers})",

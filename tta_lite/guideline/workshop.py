@@ -23,7 +23,7 @@ from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.guideline.bench import START, Sketch, Trial
 from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, TRAINING, report_on_paper, say
 from tta_lite.guideline.checks import as_if_trained, missing_ops
-from tta_lite.guideline.delegated import as_reason
+from tta_lite.guideline.delegated import delegation_note
 from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, reason, said_in, with_said
 from tta_lite.measure.benchmark import Comparison, benchmark_together
 from tta_lite.measure.counting import count
@@ -244,7 +244,7 @@ class Workshop:
         predict = tf.function(lambda batch: candidate.model(batch, training=False), reduce_retracing=True)
         keras_accuracy = self.task.score(lambda batch: np.asarray(predict(batch)))
         left = check_delegation(tflite)
-        notes: list[Said] = [as_reason(left)]
+        notes: list[Said] = [delegation_note(tflite)]
         if counts.uncounted:
             notes.append(reason("note_uncounted", ops=", ".join(counts.uncounted)))
         report = dataclasses.replace(

@@ -35,10 +35,11 @@ def verdict_text(result: Result, say: Language = ENGLISH) -> str:
     if outcome.met:
         return say("The budget is met by {row}: {standing}.", row=outcome.chosen, standing=standing)
     line = say(
-        "The budget is not met. Nearest comes {row}: {standing}. What the guideline advises (6.2):",
-        row=outcome.chosen, standing=standing,
+        "The budget is not met. Nearest comes {row}: {standing}.", row=outcome.chosen, standing=standing
     )  # fmt: skip
-    return "\n".join([line, *(f"- {one}" for one in say.listed(result.advice))])
+    return "\n".join(
+        [line, say("What the guideline advises (6.2):"), *(f"- {one}" for one in say.listed(result.advice))]
+    )
 
 
 def write_report(

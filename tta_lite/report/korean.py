@@ -53,9 +53,10 @@ TEXTS: dict[str, str] = {
         "예산을 충족하지 못함. 가이드라인의 권고 사항(6.2절)과 아래 측정 결과에 근거한 추정치는 다음과 같음:"
     ),
     "The budget is met by {row}: {standing}.": "{row} 단계에서 예산을 충족함: {standing}.",
-    "The budget is not met. Nearest comes {row}: {standing}. What the guideline advises (6.2):": (
-        "예산을 충족하지 못함. 예산에 가장 가까운 단계는 {row}: {standing}. 가이드라인의 권고 사항은 아래 참조(6.2)."
+    "The budget is not met. Nearest comes {row}: {standing}.": (
+        "예산을 충족하지 못함. 예산에 가장 가까운 단계는 {row}: {standing}."
     ),
+    "What the guideline advises (6.2):": "가이드라인의 권고 사항(6.2):",
     "For the {board}. {verdict}": "대상 보드: {board}. {verdict}",
     # The table.
     "The ladder": "단계별 결과",

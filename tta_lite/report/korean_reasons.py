@@ -94,6 +94,7 @@ SENTENCES: dict[str, str] = {
     "status_no_gain": "효과 없음",
     "status_promising": "유망",
     "status_not_tried_further": "추가 시험 안 함",
+    "status_not_chosen": "선택 안 함",
     "status_cannot_be_used": "사용 불가",
     # What a setting is.
     "label_pretrained": "{name}(사전 학습 가중치)",
@@ -112,17 +113,9 @@ SENTENCES: dict[str, str] = {
     "note_zeros": "합성곱 가중치의 {share}가 0임.",
     "note_trained": "{policy} 방식으로 학습함({why}).",
     "note_undelegated": (
-        "XNNPACK이 처리하지 않는 연산이 {total}개 중 {count}개임. 이 연산은 런타임의 자체 커널이 실행하여 몇 배 느린 "
-        "경우가 많고, 그때마다 그래프가 나뉨."
+        "XNNPACK이 처리하지 않는 연산이 {total}개 중 {count}개임({ops}). 이 연산은 런타임의 자체 커널이 실행하여 몇 배 "
+        "느린 경우가 많고, 그때마다 그래프가 나뉨."
     ),
-    "delegated_types": "XNNPACK이 연산하지 않는 자료형 {types}:",
-    "delegated_kernel": "XNNPACK에 해당 설정의 {op} 커널({types})이 없음:",
-    "delegated_open": (
-        "배치 등 일부 차원의 크기가 고정되지 않은 파일이어서 XNNPACK이 연산을 선택할 때 형상을 알 수 없음. 배치를 1로 "
-        "고정하여 변환해야 함:"
-    ),
-    "delegated_op": "  연산 {index}, {op} -> {tensors}",
-    "under": "{first}\n{second}",
     "note_uncounted": "다음 연산은 MACs 집계에서 제외함: {ops}.",
     # What a runtime takes.
     "takes": "지원({count})",
