@@ -46,21 +46,21 @@ def advice(state: State, board: BoardProfile, side: int | None = None, stride: i
 
 def _lightening(state: State, key: str, ratio: float) -> Reason:
     what = budgets.name(key)
-    share = f"{1 - 1 / ratio:.0%}"
+    share = f"{math.ceil(100 * (1 - 1 / ratio))}%"
     report = state.report
     if key == "latency" and report.macs and report.latency_ms:
         return reason(
             "lighten_macs",
             what=what,
             share=share,
-            macs=f"{report.macs / 1e6:,.0f}",
-            target=f"{report.macs / ratio / 1e6:,.0f}",
+            macs=budgets.figure(report.macs / 1e6),
+            target=budgets.figure(report.macs / ratio / 1e6),
             rows=_milliseconds_a_mac(state.entries),
         )
     if key in ("size", "zip") and report.params:
         return reason(
-            "lighten_params", what=what, share=share, params=f"{report.params / 1e6:,.2f}",
-            target=f"{report.params / ratio / 1e6:,.2f}",
+            "lighten_params", what=what, share=share, params=budgets.figure(report.params / 1e6),
+            target=budgets.figure(report.params / ratio / 1e6),
         )  # fmt: skip
     return reason("lighten", what=what, share=share)
 

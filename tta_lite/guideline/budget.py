@@ -138,11 +138,16 @@ def standings(report: Report, budget: Budget) -> tuple[Reason, ...]:
     over, parts = ratios(report, budget), []
     for key, limit in limits_of(budget).items():
         one = LIMITS[key]
-        values = {"what": name(key), "figure": figure(one.value(report) or 0.0), "limit": figure(limit)}
+        value = one.value(report) or 0.0
+        values = {"what": name(key), "figure": figure(value), "limit": figure(limit), "unit": one.unit}
         if over[key] > 1:
-            parts.append(reason("standing_over", **values, unit=one.unit, times=f"{over[key]:.2f}"))
+            # As many digits as it takes to see that it is over.
+            decimals = next((n for n in range(2, 7) if round(over[key], n) > 1), 7)
+            if values["figure"] == values["limit"]:
+                values["figure"] = f"{value:,.{decimals}f}"
+            parts.append(reason("standing_over", **values, times=f"{over[key]:.{decimals}f}"))
         else:
-            parts.append(reason("standing_within", **values, unit=one.unit))
+            parts.append(reason("standing_within", **values))
     return tuple(parts)
 
 
@@ -151,6 +156,8 @@ def standing(report: Report, budget: Budget) -> str:
 
     >>> standing(Report(size_bytes=6144), Budget(max_size_kib=4))
     'file 6 of 4 KiB (1.50 times the limit)'
+    >>> standing(Report(size_bytes=153_700), Budget(max_size_kib=150))
+    'file 150.098 of 150 KiB (1.001 times the limit)'
     """
     return spoken(standings(report, budget))
 

@@ -22,6 +22,7 @@ from tta_lite.report import page, plots, table
 from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.outputs import output_names
 from tta_lite.report.run_folder import RunFolder
+from tta_lite.tasks.pose import PoseTask
 from tta_lite.types import LedgerEntry, Report, Task
 
 TITLE = "The guideline, step by step"
@@ -72,7 +73,12 @@ def write_report(
         folder,
         say(TITLE),
         entries,
-        context={"dataset": dataset, "command": command, **page_context(result, request, known, say)},
+        context={
+            "dataset": dataset,
+            "command": command,
+            "parts": "joint" if isinstance(task, PoseTask) else "class",
+            **page_context(result, request, known, say),
+        },
         say=say,
     )
 

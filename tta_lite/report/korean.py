@@ -167,6 +167,8 @@ TEXTS: dict[str, str] = {
     ),
     "{metric} by joint": "관절별 {metric}",
     "joint": "관절",
+    "{metric} by class": "클래스별 {metric}",
+    "class": "클래스",
     "all scored": "평가 대상 전체",
     "left {part}": "왼쪽 {part}",
     "right {part}": "오른쪽 {part}",

@@ -62,6 +62,7 @@ def render_page(
       context: all optional. ``summary``: one or two sentences on what was done; ``dataset``: what was scored on;
         ``command``: what to type to run it again; ``chosen``: the row that the headline speaks of;
         ``caution``: what the headline must not be read as;
+        ``parts``: what the metric's parts are, ``joint`` or ``class``;
         ``allowed``: limits to draw into the plots; ``budget``, ``advice``, ``trials``, ``support``, ``outlook``: of a
         guideline run, see `tta_lite.report.guideline`;
         ``recipe``: the record of ``recipe.json``; ``facts``: more lines (name -> text) on how it was measured.
@@ -88,6 +89,7 @@ def render_page(
         where=_where(entries, say),
         figures=_figures(entries, given.get("allowed") or plots.NO_LIMITS, say) if measured and trained else [],
         joints=_joints(entries, say),
+        parts=str(given.get("parts") or "joint"),
         strips=_strips(entries, strips or {}, say),
         sides={"left": skeletons.LEFT, "right": skeletons.RIGHT, "middle": skeletons.MIDDLE, "truth": skeletons.TRUTH},
         command=str(given.get("command") or ""),
