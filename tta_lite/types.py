@@ -89,6 +89,16 @@ class Accuracy:
                 f"Received: {self.value} with {self.interval}"
             )
 
+    def report_fields(self) -> dict[str, Any]:
+        """-> the fields of `Report` that were scored: ``dataclasses.replace(report, **fields)``."""
+        return {
+            "accuracy": self.value,
+            "metric": self.metric,
+            "accuracy_interval": self.interval,
+            "accuracy_parts": self.parts,
+            "accuracy_examples": self.examples,
+        }
+
 
 @dataclasses.dataclass(frozen=True)
 class Latency:

@@ -262,11 +262,7 @@ def _step(
     left = check_delegation(tflite)
     report = dataclasses.replace(
         report,
-        accuracy=accuracy.value,
-        metric=accuracy.metric,
-        accuracy_interval=accuracy.interval,
-        accuracy_parts=accuracy.parts,
-        accuracy_examples=accuracy.examples,
+        **accuracy.report_fields(),
         keras_accuracy=keras_accuracy.value,
     )
     write(f"{title}: {accuracy.metric} {accuracy.value:.1f}, {len(tflite) / 1e6:.1f} MB")

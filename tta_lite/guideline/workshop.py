@@ -249,11 +249,7 @@ class Workshop:
             notes.append(reason("note_uncounted", ops=", ".join(counts.uncounted)))
         report = dataclasses.replace(
             report,
-            accuracy=accuracy.value,
-            metric=accuracy.metric,
-            accuracy_interval=accuracy.interval,
-            accuracy_parts=accuracy.parts,
-            accuracy_examples=accuracy.examples,
+            **accuracy.report_fields(),
             keras_accuracy=keras_accuracy.value,
         )
         details |= {**with_said("note", all_of(notes, "then")), "undelegated": left}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -70,29 +70,15 @@ class ClassificationTask:
 
     def train_data(self, *, seed: int, start_step: int = 0) -> tf.data.Dataset:
         """Endless batches (image [B, H, W, 3] float32, label [B] int32); batch k depends on `seed` and k alone."""
-
-        def example(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            steps, count = self.steps_per_epoch, len(self.train)
-            return self._crop(self.train, *stream.drawn(int(position), self.batch_size, steps, count, seed))
-
-        positions = tf.data.Dataset.counter(start_step * self.batch_size)
-        return self._pipeline(positions, example).batch(self.batch_size, drop_remainder=True).map(
-            self._normalise
-        ).prefetch(2)  # fmt: skip
+        return self._stream(self.train).endless(seed, start_step)
 
     def validation_data(self) -> tf.data.Dataset:
         """The test pictures once, in order, without augmentation."""
-        positions = tf.data.Dataset.range(len(self.test))
-        examples = self._pipeline(positions, lambda position: self._crop(self.test, int(position), None))
-        return examples.batch(self.batch_size).map(self._normalise).prefetch(1)
+        return self._stream(self.test).once()
 
     def calibration(self, count: int, *, seed: int = 0) -> list[np.ndarray]:
         """-> `count` training pictures without augmentation, each [1, H, W, 3] float32; none without training data."""
-        count = min(count, len(self.train))
-        if not count:
-            return []
-        indices = np.random.default_rng(seed).choice(len(self.train), size=count, replace=False)
-        return [self.normalisation.apply(self._crop(self.train, int(i), None)[0])[None] for i in indices]
+        return self._stream(self.train).calibration(count, seed) if len(self.train) else []
 
     def score(self, predict: Predictor) -> Accuracy:
         """The share of test pictures whose class has the highest score, and that of each class.
@@ -135,15 +121,6 @@ class ClassificationTask:
         scaled = np.asarray(picture.resize((columns, rows), Image.Resampling.BILINEAR, box=box))
         return np.ascontiguousarray(scaled[:, ::-1]) if mirrored else scaled, np.asarray(images.labels[index], np.int32)
 
-    def _pipeline(
-        self, positions: tf.data.Dataset, example: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-    ) -> tf.data.Dataset:
-        def load(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            image, label = tf.numpy_function(example, [position], (tf.uint8, tf.int32), stateful=False)
-            return tf.ensure_shape(image, (*self.size, 3)), tf.ensure_shape(label, ())
-
-        return positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-
-    def _normalise(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        mean, std = (tf.constant(v, tf.float32) for v in (self.normalisation.mean, self.normalisation.std))
-        return (tf.cast(images, tf.float32) - mean) / std, labels
+    def _stream(self, images: ImageSet) -> stream.Stream:
+        crop = functools.partial(self._crop, images)
+        return stream.Stream(crop, len(images), self.batch_size, self.size, ((), tf.int32), self.normalisation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -17,8 +17,6 @@ from tta_lite.tasks.pckh import pckh
 from tta_lite.types import Accuracy, InputError, Predictor
 
 STRIDE = 4
-# Position in the stream -> [S, S, 3] uint8 and [J, 3] float32.
-Example = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,31 +73,15 @@ class PoseTask:
 
         Batch k depends on `seed` and k alone, so a training that was stopped goes on as if it had not been.
         """
-
-        def example(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            steps, count = self.steps_per_epoch, len(self.train)
-            return self._crop(self.train, *stream.drawn(int(position), self.batch_size, steps, count, seed))
-
-        positions = tf.data.Dataset.counter(start_step * self.batch_size)
-        return self._pipeline(positions, example).batch(self.batch_size, drop_remainder=True).map(
-            self._normalise
-        ).prefetch(2)  # fmt: skip
+        return self._stream(self.train).endless(seed, start_step)
 
     def validation_data(self) -> tf.data.Dataset:
         """The test people once, in order, without augmentation: batches as in `train_data`."""
-
-        def example(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return self._crop(self.test, int(position), None)
-
-        positions = tf.data.Dataset.range(len(self.test))
-        return self._pipeline(positions, example).batch(self.batch_size).map(self._normalise).prefetch(1)
+        return self._stream(self.test).once()
 
     def calibration(self, count: int, *, seed: int = 0) -> list[np.ndarray]:
         """-> `count` training crops without augmentation, each [1, S, S, 3] float32, drawn by `seed`."""
-        count = min(count, len(self.train))
-        indices = np.random.default_rng(seed).choice(len(self.train), size=count, replace=False)
-        crops = [self._crop(self.train, int(i), None)[0] for i in indices]
-        return [self.normalisation.apply(image)[None] for image in crops]
+        return self._stream(self.train).calibration(count, seed)
 
     def predict_joints(self, predict: Predictor) -> np.ndarray:
         """-> [N, J, 2] float64: the joints of the test people in picture pixels.
@@ -142,15 +124,12 @@ class PoseTask:
             labels = labels[people.joint_set.flip_order]
         return crop.warp(picture, matrix, self.input_size), labels
 
-    def _pipeline(self, positions: tf.data.Dataset, example: Example) -> tf.data.Dataset:
-        size, joints = self.input_size, len(self.train.joint_set)
-
-        def load(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            image, labels = tf.numpy_function(example, [position], (tf.uint8, tf.float32), stateful=False)
-            return tf.ensure_shape(image, (size, size, 3)), tf.ensure_shape(labels, (joints, 3))
-
-        return positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-
-    def _normalise(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        mean, std = (tf.constant(v, tf.float32) for v in (self.normalisation.mean, self.normalisation.std))
-        return (tf.cast(images, tf.float32) - mean) / std, labels
+    def _stream(self, people: PoseSet) -> stream.Stream:
+        return stream.Stream(
+            functools.partial(self._crop, people),
+            len(people),
+            self.batch_size,
+            (self.input_size, self.input_size),
+            ((len(people.joint_set), 3), tf.float32),
+            self.normalisation,
+        )
