@@ -2,8 +2,8 @@
 
   python benchmarks/digits_network.py runs/digits
 
-Writes runs/digits/pictures (1,397 to learn from, 400 to score: the digits that come with scikit-learn, enlarged to 96 x 96)
-and runs/digits/net.keras, trained for 40 epochs; some four minutes on 2 cores.
+Writes runs/digits/pictures (1,397 to learn from, 400 to score: the digits that come with scikit-learn, enlarged to 96 x
+96) and runs/digits/net.keras, trained for 40 epochs; some four minutes on 2 cores.
 """
 
 from __future__ import annotations
