@@ -108,15 +108,18 @@ def test_what_later_steps_may_still_bring_counts_before_anything_is_trained():
     assert [line for line in bench.log if line.startswith("finish")] == ["finish G1 b"]
 
 
-def test_one_that_starts_ahead_is_tried_before_a_larger_one():
-    trials = {("G1", name): Figures(ms=ms, macs=ms) for name, ms in {"large": 40, "pretrained": 30}.items()}
+@pytest.mark.parametrize(("pretrained", "first"), [(30, "pretrained"), (75, "pretrained"), (95, "large")])
+def test_one_that_starts_ahead_is_tried_first_unless_it_is_twice_as_far(pretrained, first):
+    """The other one meets the limit: 75 of 50 ms are 1.5 times as far, 95 of 45 ms are 2.1 times."""
+    trials = {("G1", name): Figures(ms=ms, macs=ms) for name, ms in {"large": 45, "pretrained": pretrained}.items()}
+    limit = 50 if pretrained < 90 else 45
     bench = MadeUpBench(Figures(), trials)
     made = [
         dataclasses.replace(trial, ahead=int(trial.name == "pretrained"))
         for trial in step("G1", "large", "pretrained").trials(None)
     ]
-    run(bench, [dataclasses.replace(step("G1"), trials=lambda state: made)], Budget(max_latency_ms=50), promising=1)
-    assert [line for line in bench.log if line.startswith("finish")] == ["finish G1 pretrained"]
+    run(bench, [dataclasses.replace(step("G1"), trials=lambda state: made)], Budget(max_latency_ms=limit), promising=1)
+    assert [line for line in bench.log if line.startswith("finish")] == [f"finish G1 {first}"]
 
 
 def test_accuracy_decides_between_two_that_later_steps_can_bring_to_the_budget():

@@ -34,6 +34,8 @@ from tta_lite.types import Budget, InputError, LedgerEntry, Report, Verdict
 # differs by fewer points by what they cost.
 AS_NEAR = 0.05
 AS_ACCURATE = 0.5
+# One that starts ahead is tried first if it is further by a factor of two at most.
+HEAD_START = math.log(2)
 NOT_CHOSEN = "not chosen"
 
 
@@ -165,7 +167,9 @@ def _outlook(
                 # one that can hold most is tried first.
                 end = _end(step, after)
                 near.append((end, -ahead[name], -(sketch.report.macs or 0), name))
-        for place, (*_, name) in enumerate(sorted(near)):
+        nearest = min((end for end, *_ in near), default=0.0)
+        near.sort(key=lambda one: (one[1] if one[0] <= nearest + HEAD_START else 0, *one))
+        for place, (*_, name) in enumerate(near):
             records[name]["status"] = "promising" if place < promising else "not tried further"
     return {"trials": list(records.values())}
 
