@@ -179,6 +179,14 @@ def test_a_file_that_is_not_the_same_function_is_too_lossy():
     assert verdicts(outcome)["G3"] == "too lossy" and "SQNR of 3 dB" in whys(outcome)["G3"]
 
 
+def test_the_ladder_goes_on_after_a_file_that_is_not_the_same_function():
+    """Such a row has no file that could be timed beside the later ones."""
+    trials = {("G3", "int8"): Figures(ms=10, lost="SQNR of 3 dB"), ("G4", "fp16"): Figures(ms=40)}
+    steps = [step("G3", "int8"), step("G4", "fp16")]
+    outcome = run(MadeUpBench(Figures(), trials), steps, Budget(max_latency_ms=50))
+    assert verdicts(outcome) == {"none": "taken", "G3": "too lossy", "G4": "taken"}
+
+
 def test_what_is_limited_must_be_measured():
     with pytest.raises(InputError, match="peak memory must be measured"):
         budgets.ratios(Report(size_bytes=1), Budget(max_peak_memory_mib=1))

@@ -214,7 +214,8 @@ def _judged(
     began: float,
 ) -> dict[str, LedgerEntry]:
     """Times what was finished together with all rows, and chooses."""
-    files = {name: bench.file(name) for name, entry in state.entries.items() if entry.report.size_bytes is not None}
+    # What was not the same function as its network has left no file, and was never timed.
+    files = {name: bench.file(name) for name, entry in state.entries.items() if entry.report.latency_ms is not None}
     usable = {name: entry for name, entry in finished.items() if not entry.details.get("fault")}
     files |= {_key(name): bench.file(step.name, name) for name in usable}
     comparison = bench.compare(files)
