@@ -97,6 +97,7 @@ def main(argv: Sequence[str]) -> None:
     board = get_board(_BOARD.value)
     board.runtime(_RUNTIME.value)
 
+    from tta_lite.files import digest
     from tta_lite.guideline import program
     from tta_lite.guideline.preflight import fixed_size, preflight
     from tta_lite.guideline.steps import Settings
@@ -146,7 +147,7 @@ def main(argv: Sequence[str]) -> None:
         return
     values = {holder.name: holder.value for holder in _FLAGS}
     # The path may change, the network may not.
-    values["model_sha256"] = program.model_digest(_MODEL.value)
+    values["model_sha256"] = digest(_MODEL.value)
     recipe = describe_run(values, recipe="guideline", seed=_SEED.value)
     folder = RunFolder.open(_OUT.value, recipe, display_flags=DISPLAY_FLAGS)
     print(f"run folder: {_OUT.value}", flush=True)

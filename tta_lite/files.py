@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -49,6 +50,11 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
     return Path(path)
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """-> the SHA-256 of a file's bytes, which tells it from another one."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def to_json_text(record: Any, *, indent: int | None = None) -> str:

@@ -92,6 +92,10 @@ class BoardProfile:
     cores: tuple[Cores, ...]
     runtimes: tuple[Runtime, ...]
 
+    def computes(self, feature: str) -> bool:
+        """Whether a core has that feature, such as ``fp16`` or ``dotprod``."""
+        return any(feature in cores.features for cores in self.cores)
+
     def runtime(self, name: str | None = None) -> Runtime:
         """-> the runtime of that name, the first one if None.
 

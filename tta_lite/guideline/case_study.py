@@ -30,6 +30,7 @@ from tta_lite.models.backbones import Normalisation, get_backbone
 from tta_lite.models.pose import pose_resnet
 from tta_lite.tasks.pckh import pckh
 from tta_lite.tasks.pose import PoseTask
+from tta_lite.tasks.stream import first_inputs
 from tta_lite.training.fit import FitSettings, fit, training_seconds
 from tta_lite.training.precision import training_policy
 from tta_lite.training.pruning import Pruning, sparsity
@@ -239,7 +240,7 @@ def _step(
         calibration = task.calibration(row.export.calibration_images, seed=study.fit.seed)
     tflite = export_tflite(model, row.export, calibration)
     report = report_on_paper(tflite, count(model))
-    parity = compare(model, tflite, _test_inputs(task, PARITY_IMAGES))
+    parity = compare(model, tflite, first_inputs(task.validation_data(), PARITY_IMAGES))
     details = {
         **with_said("label", _label(study, row)),
         "published": dict(row.published),
@@ -340,8 +341,3 @@ def zip_bytes(data: bytes) -> int:
     True
     """
     return len(zlib.compress(data, 9))
-
-
-def _test_inputs(task: PoseTask, count: int) -> np.ndarray:
-    images = next(task.validation_data().as_numpy_iterator())[0]
-    return images[:count]

@@ -193,9 +193,9 @@ def _outlook(model: keras.Model, board: BoardProfile, supports: Sequence[Support
         found.append(("G3", reason("outlook_no_int8", fault=left.fault if left else "")))
     else:
         boundary = ", ".join(dict.fromkeys(f"{miss.op} ({miss.layer})" for miss in left.misses))
-        dot = any("dotprod" in cores.features for cores in board.cores)
+        dot = board.computes("dotprod")
         found.append(("G3", reason("outlook_g3" if dot else "outlook_g3_no_dot", boundary=boundary or "-")))
-    half = any("fp16" in cores.features for cores in board.cores)
+    half = board.computes("fp16")
     cores = all_of([cores.name for cores in board.cores])
     found.append(("G4", reason("outlook_g4") if half else reason("no_fp16", cores=cores, board=board.title)))
     return found

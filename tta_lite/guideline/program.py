@@ -6,7 +6,6 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tta_lite.boards.profile import BoardProfile
@@ -195,10 +194,3 @@ def _seconds_to_score(model: keras.Model, task: Task) -> float:
     began = time.monotonic()
     model.predict(images, verbose=0)
     return 2 * (time.monotonic() - began) * max(1, int(batches.cardinality()))
-
-
-def model_digest(path: str | Path) -> str:
-    """-> what tells the file of a network from another one: the SHA-256 of its bytes."""
-    import hashlib
-
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -24,7 +24,6 @@ from tta_lite.transforms.rewrite import rewrite
 from tta_lite.transforms.subpixel import chosen_deconvs
 from tta_lite.types import FP16, Candidate, ExportSpec, InputError, Verdict
 
-FEATURE_FP16 = "fp16"
 # What 8 bits can be counted on to divide. A large file they divide by 3.9, one of 500 KiB by 2.3, for its frame stays;
 # latency by 1.9 or, in a net of a fifth of a millisecond, by nothing (docs/case_study.md, docs/guideline.md).
 INT8_GAINS = {"latency": 1.0, "size": 2.2, "zip": 2.0, "memory": 1.5}
@@ -101,10 +100,6 @@ class Setting:
     def presets(self) -> tuple[str, ...]:
         """The exports that the board's runtime runs."""
         return self.board.runtime(self.runtime).presets
-
-    def computes_fp16(self) -> bool:
-        """Whether a core of the board has arithmetic in 16-bit floats."""
-        return any(FEATURE_FP16 in cores.features for cores in self.board.cores)
 
     def runs_only(self, code: str) -> Reason:
         """-> that the runtime does not run such files."""
@@ -304,7 +299,7 @@ def _after_integers(setting: Setting, state: State) -> list[Reason]:
         why.append(reason("g3_was_fine", change=f"{change:+.1f}", drop=f"{state.budget.max_accuracy_drop:g}"))
     if FP16.preset not in setting.presets:
         why.append(setting.runs_only("no_fp16_files"))
-    elif not setting.computes_fp16() and (why or not [key for key in state.broken() if key != "latency"]):
+    elif not setting.board.computes("fp16") and (why or not [key for key in state.broken() if key != "latency"]):
         # Where the size is what is missing, weights of 16 bits are half as large all the same.
         cores = all_of([cores.name for cores in setting.board.cores])
         why.append(reason("no_fp16", cores=cores, board=setting.board.title))

@@ -16,7 +16,6 @@ import tensorflow as tf
 
 from tta_lite.boards.profile import Runtime
 from tta_lite.compat import keras
-from tta_lite.export.delegation import check_delegation
 from tta_lite.export.parity import TooLossyError, check_parity, compare
 from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
@@ -29,6 +28,7 @@ from tta_lite.measure.benchmark import Comparison, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
 from tta_lite.models.files import load_network
+from tta_lite.tasks.stream import first_inputs
 from tta_lite.training.fit import FitSettings, fit, training_seconds
 from tta_lite.training.pruning import Pruning, sparsity
 from tta_lite.types import FP32, Candidate, ExportSpec, InputError, LedgerEntry, Task, Verdict
@@ -231,7 +231,7 @@ class Workshop:
         counts = count(candidate.model)
         report = report_on_paper(tflite, counts)
         details: dict[str, Any] = {**with_said("label", label), "trail": list(candidate.trail), "note": ""}
-        images = next(self.task.validation_data().as_numpy_iterator())[0][:PARITY_IMAGES]
+        images = first_inputs(self.task.validation_data(), PARITY_IMAGES)
         parity = compare(candidate.model, tflite, images)
         details["parity"] = dataclasses.asdict(parity)
         try:
@@ -243,7 +243,6 @@ class Workshop:
         accuracy = self.task.score(TFLitePredictor(tflite))
         predict = tf.function(lambda batch: candidate.model(batch, training=False), reduce_retracing=True)
         keras_accuracy = self.task.score(lambda batch: np.asarray(predict(batch)))
-        left = check_delegation(tflite)
         notes: list[Said] = [delegation_note(tflite)]
         if counts.uncounted:
             notes.append(reason("note_uncounted", ops=", ".join(counts.uncounted)))
@@ -252,5 +251,5 @@ class Workshop:
             **accuracy.report_fields(),
             keras_accuracy=keras_accuracy.value,
         )
-        details |= {**with_said("note", all_of(notes, "then")), "undelegated": left}
+        details |= with_said("note", all_of(notes, "then"))
         return LedgerEntry(row, "", Verdict.TAKEN, "", report, time.monotonic() - began, details)

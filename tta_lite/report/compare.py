@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tta_lite.files import digest
 from tta_lite.measure.benchmark import Comparison, benchmark_together
 from tta_lite.report import columns as cols
 from tta_lite.report.run_folder import RECIPE, RunFolder, slug
@@ -59,8 +59,8 @@ def read_run(path: str | Path) -> Run:
     file = folder / "artifact" / FILE
     if not entries or not file.is_file():
         raise InputError(f"{folder} must be of a run that has finished, with its artifact. Received: none in it")
-    wanted = _digest(file)
-    files = {_digest(found): found.parent.name for found in sorted((folder / "steps").glob(f"*/{FILE}"))}
+    wanted = digest(file)
+    files = {digest(found): found.parent.name for found in sorted((folder / "steps").glob(f"*/{FILE}"))}
     place = files.get(wanted, "")
     for entry in reversed(entries):
         if entry.verdict is Verdict.TAKEN and place.partition("-")[2] == slug(entry.name):
@@ -177,7 +177,3 @@ def _differences(runs: Sequence[Run]) -> str:
 def _pipe(texts: Sequence[str]) -> str:
     flat = (" ".join(text.split()).replace("|", "\\|") for text in texts)
     return f"| {' | '.join(flat)} |"
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -23,6 +23,7 @@ from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.outputs import output_names
 from tta_lite.report.run_folder import RunFolder
 from tta_lite.tasks.pose import PoseTask
+from tta_lite.tasks.stream import first_inputs
 from tta_lite.types import LedgerEntry, Report, Task
 
 TITLE = "The guideline, step by step"
@@ -178,7 +179,7 @@ def _is_lacking(cell: Said) -> bool:
 def _write_artifact(folder: RunFolder, outcome: Outcome, task: Task, board: str) -> None:
     rows = [START, *STEPS]
     step = folder.step_dir(rows.index(outcome.chosen), outcome.chosen)
-    inputs = next(task.validation_data().as_numpy_iterator())[0][:GOLDEN]
+    inputs = first_inputs(task.validation_data(), GOLDEN)
     normalisation = getattr(task, "normalisation", None)
     tflite = (step / FILE).read_bytes()
     write_bundle(

@@ -97,6 +97,15 @@ def read_batches(dataset: tf.data.Dataset) -> Iterator[tuple[np.ndarray, ...]]:
         yield batch
 
 
+def first_inputs(dataset: tf.data.Dataset, count: int) -> np.ndarray:
+    """-> up to `count` inputs [N, ...] of a dataset's first batch.
+
+    Raises:
+      InputError: see `read_batches`.
+    """
+    return next(read_batches(dataset))[0][:count]
+
+
 @functools.lru_cache(maxsize=4)
 def _epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     """[count] int: the order of an epoch; every epoch has its own."""
