@@ -98,6 +98,8 @@ class Workshop:
         """Builds a trial and exports it with weights that cost what trained ones do."""
         folder = self._trial(row, trial.name)
         runtime = f"{self.runtime.name} {self.runtime.version}"
+        # What starts from random weights starts from the same ones in every run of this seed, killed in between or not.
+        keras.utils.set_random_seed(self.settings.seed)
         try:
             candidate = trial.make()
             preset = candidate.export.preset
