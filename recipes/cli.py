@@ -19,6 +19,8 @@ RECIPES: Mapping[str, str] = {
     "case_study": "recipes.case_study",
     "swap_backbone": "recipes.swap_backbone",
     "factorize": "recipes.factorize",
+    "prune": "recipes.prune",
+    "quantize": "recipes.quantize",
     "scale": "recipes.scale",
     "benchmark": "recipes.benchmark",
     "compare": "recipes.compare",

@@ -4,21 +4,30 @@
   tta-lite factorize --model=net.keras --select=0.01 --macs=0.6 --out=runs/two_fifths_less
   tta-lite factorize --model=net.keras --select='deconv*' --rank=64 --images=calibration.npy --out=runs/narrow
   tta-lite factorize --model=net.keras --subpixel=measured --preset=int8 --board=rk3399 --out=runs/subpixel
+  tta-lite factorize --model=net.keras --macs=0.5 --task=image_folder:/data/flowers --pixels=-1..1 --out=runs/half
 
 Writes the new network (steps/01-g2/model.keras, to be fine-tuned), both as .tflite, what became of each layer
 (changes.txt), and the table. With --images (a .npy file [N, H, W, C], as the network takes them) the new weights are
 fitted to real inputs. --subpixel replaces Deconvs by convolutions and DEPTH_TO_SPACE, which gives the same outputs:
-each one that is faster so on this machine (and whose ops the board takes), or all.
+each one that is faster so on this machine (and whose ops the board takes), or all. With --task the new weights are
+fitted to its pictures, fine-tuned, and both networks scored, as steps G2 and subpixel of `tta-lite guideline` do it:
+the same flags and the same seed give the same network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _images, _timing
+from recipes import _app, _images, _task, _timing
 from tta_lite.types import PRESETS, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tta_lite.compat import keras
 
 METHODS = ("bottleneck", "bottleneck_group", "depthwise_separable", "spatial", "stacked_3x3")
 
@@ -41,57 +50,41 @@ _SUBPIXEL = flags.DEFINE_enum(
 _PRESET = flags.DEFINE_enum("preset", "fp32", PRESETS, "Of --subpixel=measured: in which files the Deconvs are timed.")
 _BOARD = flags.DEFINE_string("board", None, "Of --subpixel=measured: the target, e.g. rk3399, must take the new ops.")
 _RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if not given.")
+_CALIBRATION = flags.DEFINE_integer(
+    "calibration_images", 100, "With --task: that int8 would take; kernels are fitted to 32 of them at most.", 1
+)
+_FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of training after the factorisation, with --task.", 0)
+_FINETUNE_RATE = flags.DEFINE_float("finetune_rate", 0.3, "Its learning rate, as a share of --learning_rate.", 0)
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += _timing.FLAGS
+_FLAGS += [*_timing.FLAGS, *_task.FLAGS]
 flags.adopt_module_key_flags(_timing)
+flags.adopt_module_key_flags(_task)
 
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags, factorises, prints what became of each layer and the table."""
-    from tta_lite.boards.profile import get_board
+    if not _task.TASK.value:
+        _task.refuse_without_task(_CALIBRATION, _FINETUNE_EPOCHS, _FINETUNE_RATE, _LEARNING_RATE)
+    elif _IMAGES.value:
+        raise InputError("--images are for a network without a --task, which has its own. Received: both")
     from tta_lite.guideline import structure
-    from tta_lite.guideline.deconvs import choose_subpixel
     from tta_lite.models.files import load_network
     from tta_lite.report import table
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder
-    from tta_lite.transforms.factorize import factorize
-    from tta_lite.transforms.subpixel import subpixel
 
     logging.set_verbosity(logging.WARNING)
     model = load_network(_MODEL.value)
-    if _SUBPIXEL.value == "measured":
-        board = get_board(_BOARD.value) if _BOARD.value else None
-        chosen = choose_subpixel(
-            model, board, preset=_PRESET.value, runtime=_RUNTIME.value, rules=_timing.rules()
-        )  # fmt: skip
-        new, text, why = chosen.model, chosen.table(), "Deconvs that are faster as convolutions and DEPTH_TO_SPACE"
-    elif _SUBPIXEL.value == "all":
-        woven = subpixel(model)
-        if not woven.moved:
-            raise InputError(f"--subpixel needs a network with Deconvs of stride 2 or more. Received: {_MODEL.value}")
-        new, why = woven.model, "Deconvs as convolutions and DEPTH_TO_SPACE"
-        text = "\n".join(
-            f"{one.name}: DEPTH_TO_SPACE of {one.channels} channels{f', behind {one.behind[-1]}' if one.behind else ''}"
-            for one in woven.moved
-        )
-    else:
-        found = factorize(
-            model, _METHOD.value, _select(_SELECT.value), rank=_RANK.value, kept=_KEPT.value, macs=_target(_MACS.value),
-            groups=_GROUPS.value, images=_images.read_images(_IMAGES.value) if _IMAGES.value else None,
-        )  # fmt: skip
-        if not any(change.method for change in found.changes):
-            reasons = "; ".join(f"{change.name}: {change.why}" for change in found.changes)
-            raise InputError(
-                "None of the selected convolutions becomes cheaper so. Expected: a lower --kept, a --rank, a --macs "
-                f"target or other layers. Received: {reasons}"
-            )
-        new, text, why = found.model, found.table(), f"{_METHOD.value} of {', '.join(_SELECT.value)}"
-    folder = RunFolder.open(
-        _OUT.value, describe_run({holder.name: holder.value for holder in _FLAGS}, recipe="factorize")
-    )
+    recipe = describe_run({holder.name: holder.value for holder in _FLAGS}, recipe="factorize", seed=_task.SEED.value)
+    if _task.TASK.value:
+        _train(model, recipe)
+        return
+    images = _images.read_images(_IMAGES.value) if _IMAGES.value else None
+    new, text, why = _changed(model, images)
+    folder = RunFolder.open(_OUT.value, recipe)
     folder.write_text("changes.txt", text + "\n")
     print(text)
     rules = _timing.rules()
@@ -102,6 +95,77 @@ def main(argv: Sequence[str]) -> None:
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-g2/model.keras")
     print("read it with tta_lite.models.files.load_network, which knows its layers")
+
+
+def _train(model: keras.Model, recipe: dict[str, object]) -> None:
+    from tta_lite.boards.profile import get_board
+    from tta_lite.guideline.bench import Trial
+    from tta_lite.guideline.steps import factor_images
+    from tta_lite.report.run_folder import RunFolder
+    from tta_lite.types import Candidate
+
+    task = _task.find(model)
+    step = "subpixel" if _SUBPIXEL.value else "G2"
+    folder = RunFolder.open(_OUT.value, recipe)
+
+    def make() -> Candidate:
+        images = factor_images(lambda count: task.calibration(count, seed=_task.SEED.value), _CALIBRATION.value)
+        new, text, why = _changed(model, images)
+        folder.write_text("changes.txt", text + "\n")
+        print(text)
+        return Candidate(new, trail=(f"{step} {why}",))
+
+    # The outputs of subpixel are those of the network before it.
+    epochs = _FINETUNE_EPOCHS.value if step == "G2" and task.steps_per_epoch else 0
+    trial = Trial(step, _what(), make, epochs, _FINETUNE_RATE.value)
+    board = get_board(_BOARD.value) if _BOARD.value else None
+    _task.take(
+        step, model, task, trial, folder, _timing.rules(), learning_rate=_LEARNING_RATE.value,
+        runtime=board.runtime(_RUNTIME.value) if board else None,
+    )  # fmt: skip
+
+
+def _changed(model: keras.Model, images: np.ndarray | None) -> tuple[keras.Model, str, str]:
+    """-> the new network, what became of each layer, and what was done."""
+    from tta_lite.boards.profile import get_board
+    from tta_lite.guideline.deconvs import choose_subpixel
+    from tta_lite.transforms.factorize import factorize
+    from tta_lite.transforms.subpixel import subpixel
+
+    if _SUBPIXEL.value == "measured":
+        board = get_board(_BOARD.value) if _BOARD.value else None
+        chosen = choose_subpixel(
+            model, board, preset=_PRESET.value, runtime=_RUNTIME.value, rules=_timing.rules()
+        )  # fmt: skip
+        return chosen.model, chosen.table(), _what()
+    if _SUBPIXEL.value == "all":
+        woven = subpixel(model)
+        if not woven.moved:
+            raise InputError(f"--subpixel needs a network with Deconvs of stride 2 or more. Received: {_MODEL.value}")
+        text = "\n".join(
+            f"{one.name}: DEPTH_TO_SPACE of {one.channels} channels{f', behind {one.behind[-1]}' if one.behind else ''}"
+            for one in woven.moved
+        )
+        return woven.model, text, _what()
+    found = factorize(
+        model, _METHOD.value, _select(_SELECT.value), rank=_RANK.value, kept=_KEPT.value, macs=_target(_MACS.value),
+        groups=_GROUPS.value, images=images,
+    )  # fmt: skip
+    if not any(change.method for change in found.changes):
+        reasons = "; ".join(f"{change.name}: {change.why}" for change in found.changes)
+        raise InputError(
+            "None of the selected convolutions becomes cheaper so. Expected: a lower --kept, a --rank, a --macs "
+            f"target or other layers. Received: {reasons}"
+        )
+    return found.model, found.table(), _what()
+
+
+def _what() -> str:
+    """-> what is done, for people."""
+    if _SUBPIXEL.value:
+        faster = "Deconvs that are faster so" if _SUBPIXEL.value == "measured" else "Deconvs"
+        return f"{faster} as convolutions and DEPTH_TO_SPACE"
+    return f"{_METHOD.value} of {', '.join(_SELECT.value)}"
 
 
 def _select(values: Sequence[str]) -> int | float | list[str]:

@@ -71,6 +71,11 @@ class Runtime:
                 f"Runtime {self.name!r}: `presets` must be some of {', '.join(PRESETS)}. Received: {list(self.presets)}"
             )
 
+    @property
+    def title(self) -> str:
+        """What reports call it."""
+        return f"{self.name} {self.version}"
+
 
 @dataclasses.dataclass(frozen=True)
 class BoardProfile:

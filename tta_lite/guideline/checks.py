@@ -124,7 +124,7 @@ def missing_ops(tflite: bytes, runtime: Runtime, layers: Sequence[str] = ()) -> 
 
 
 def _why_not(op: Op, runtime: Runtime) -> Said:
-    name = f"{runtime.name} {runtime.version}"
+    name = runtime.title
     if op.name not in runtime.ops:
         return reason("op_missing", runtime=name, op=op.name)
     most = runtime.max_inputs.get(op.name, len(op.inputs))

@@ -145,7 +145,7 @@ def preflight(model: keras.Model, board: BoardProfile) -> Preflight:
     supports = []
     for runtime in board.runtimes:
         for preset in PRESETS:
-            name = f"{runtime.name} {runtime.version}"
+            name = runtime.title
             if preset not in runtime.presets:
                 supports.append(Support(name, preset, reason("runs_only", presets=", ".join(runtime.presets))))
             elif preset in faults:

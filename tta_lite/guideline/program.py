@@ -19,7 +19,7 @@ from tta_lite.guideline.reasons import Reason, sentence
 from tta_lite.guideline.steps import Setting, Settings, guideline_steps
 from tta_lite.guideline.timing import QUICK_RULES
 from tta_lite.guideline.workshop import Workshop
-from tta_lite.models.backbones import Normalisation
+from tta_lite.tasks.find import normalisation_of
 from tta_lite.tasks.stream import read_batches
 from tta_lite.training.fit import FitSettings
 from tta_lite.transforms.rewrite import rewrite
@@ -162,14 +162,13 @@ def _known_gate(step: Step, state: State) -> str:
 
 
 def _setting(task: Task, request: Request) -> Setting:
-    normalised = getattr(task, "normalisation", None)
     return Setting(
         request.settings,
         request.board,
         request.runtime,
         task.steps_per_epoch > 0,
         lambda count: task.calibration(count, seed=request.fit.seed),
-        normalised if isinstance(normalised, Normalisation) else None,
+        normalisation_of(task),
         request.rules,
     )
 

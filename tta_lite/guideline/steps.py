@@ -16,7 +16,7 @@ from tta_lite.guideline.checks import ops_check
 from tta_lite.guideline.deconvs import choose_subpixel
 from tta_lite.guideline.reasons import Reason, UnusableError, all_of, reason
 from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation, get_backbone
-from tta_lite.training.pruning import magnitude_pruned
+from tta_lite.training.pruning import Pruning, magnitude_pruned
 from tta_lite.transforms.backbone import swap_backbone
 from tta_lite.transforms.factorize import factorize
 from tta_lite.transforms.graph import trace
@@ -104,9 +104,7 @@ class Setting:
     def runs_only(self, code: str) -> Reason:
         """-> that the runtime does not run such files."""
         runtime = self.board.runtime(self.runtime)
-        return reason(
-            code, runtime=f"{runtime.name} {runtime.version}", board=self.board.title, presets=", ".join(self.presets)
-        )
+        return reason(code, runtime=runtime.title, board=self.board.title, presets=", ".join(self.presets))
 
 
 def guideline_steps(setting: Setting) -> list[Step]:
@@ -175,8 +173,7 @@ def _backbones(setting: Setting, state: State) -> list[Trial]:
 
 
 def _factors(setting: Setting, state: State) -> list[Trial]:
-    images = setting.calibration(min(32, setting.settings.calibration_images))
-    batch = np.concatenate(list(images)) if len(images) else None
+    batch = factor_images(setting.calibration, setting.settings.calibration_images)
 
     def make(share: float) -> Candidate:
         found = factorize(state.candidate.model, macs=share, images=batch)
@@ -194,6 +191,17 @@ def _factors(setting: Setting, state: State) -> list[Trial]:
         )
         for share in setting.settings.macs
     ]
+
+
+def factor_images(calibration: Callable[[int], Sequence[np.ndarray]], count: int) -> np.ndarray | None:
+    """-> [N, H, W, C], what new kernels are fitted to; None if there is nothing to calibrate on.
+
+    Args:
+      calibration: number of images -> training images, each [1, H, W, C].
+      count: of images that the quantisation takes; the fit needs fewer.
+    """
+    images = calibration(min(32, count))
+    return np.concatenate(list(images)) if len(images) else None
 
 
 def _has_deconvs(setting: Setting, state: State) -> list[Reason]:
@@ -249,24 +257,33 @@ def _memory_binds(setting: Setting, state: State) -> list[Reason]:
 
 
 def _sparsities(setting: Setting, state: State) -> list[Trial]:
-    def outline(sparsity: float) -> Candidate:
-        return dataclasses.replace(state.candidate, model=magnitude_pruned(state.candidate.model, sparsity))
-
-    def make(sparsity: float) -> Candidate:
-        return dataclasses.replace(state.candidate, trail=(*state.candidate.trail, f"G5 {sparsity:.0%}"))
-
+    chosen = setting.settings
     return [
-        Trial(
-            f"sparsity{sparsity:g}",
-            reason("label_sparsity", share=f"{sparsity:.0%}"),
-            functools.partial(make, sparsity),
-            epochs=setting.settings.finetune_epochs,
-            rate=setting.settings.finetune_rate,
-            sparsity=sparsity,
-            outline=functools.partial(outline, sparsity),
-        )
-        for sparsity in setting.settings.sparsities
+        sparsity_trial(state.candidate, sparsity, chosen.finetune_epochs, chosen.finetune_rate)
+        for sparsity in chosen.sparsities
     ]
+
+
+def sparsity_trial(candidate: Candidate, sparsity: float, epochs: int, rate: float) -> Trial:
+    """-> a setting of G5.
+
+    Args:
+      candidate: the network before it.
+      sparsity: share of zeros, above 0 and below 1.
+      epochs: of training.
+      rate: its learning rate as a share of the run's.
+    """
+    # Says what is wrong with it before anything is trained.
+    Pruning(sparsity)
+
+    def outline() -> Candidate:
+        return dataclasses.replace(candidate, model=magnitude_pruned(candidate.model, sparsity))
+
+    def make() -> Candidate:
+        return dataclasses.replace(candidate, trail=(*candidate.trail, f"G5 {sparsity:.0%}"))
+
+    label = reason("label_sparsity", share=f"{sparsity:.0%}")
+    return Trial(f"sparsity{sparsity:g}", label, make, epochs, rate, sparsity, outline=outline)
 
 
 def _takes_int8(setting: Setting, state: State) -> list[Reason]:
@@ -277,16 +294,17 @@ def _integers(setting: Setting, state: State) -> list[Trial]:
     wanted = ["int8"] if len(setting.calibration(1)) else []
     wanted.append("dynamic")
     return [
-        _exported(state, ExportSpec(preset, setting.settings.calibration_images))
+        export_trial(state.candidate, ExportSpec(preset, setting.settings.calibration_images))
         for preset in wanted
         if preset in setting.presets
     ]
 
 
-def _exported(state: State, export: ExportSpec) -> Trial:
+def export_trial(candidate: Candidate, export: ExportSpec) -> Trial:
+    """-> a setting of G3 or G4: the same network as another file."""
+
     def make() -> Candidate:
-        trail = (*state.candidate.trail, export.preset)
-        return dataclasses.replace(state.candidate, export=export, trail=trail)
+        return dataclasses.replace(candidate, export=export, trail=(*candidate.trail, export.preset))
 
     return Trial(export.preset, reason(f"label_{export.preset}"), make)
 
@@ -307,7 +325,7 @@ def _after_integers(setting: Setting, state: State) -> list[Reason]:
 
 
 def _half(setting: Setting, state: State) -> list[Trial]:
-    return [_exported(state, FP16)]
+    return [export_trial(state.candidate, FP16)]
 
 
 # Step -> clause, when it is left out, what is tried.

@@ -51,7 +51,7 @@ class Workshop:
     Args:
       model: the unmodified network.
       task: data, loss and metric.
-      runtime: of the board; files must run on it.
+      runtime: of the board; files must run on it. None: no board is asked.
       rows: names of the steps in their order.
       folders: the run folder.
       settings: by which every trial is trained; its epochs and learning rate hold for what starts anew.
@@ -63,7 +63,7 @@ class Workshop:
         self,
         model: keras.Model,
         task: Task,
-        runtime: Runtime,
+        runtime: Runtime | None,
         rows: Sequence[str],
         folders: StepFolders,
         settings: FitSettings,
@@ -97,25 +97,21 @@ class Workshop:
     def sketch(self, row: str, trial: Trial) -> Sketch:
         """Builds a trial and exports it with weights that cost what trained ones do."""
         folder = self._trial(row, trial.name)
-        runtime = f"{self.runtime.name} {self.runtime.version}"
         # What starts from random weights starts from the same ones in every run of this seed, killed in between or not.
         keras.utils.set_random_seed(self.settings.seed)
         try:
             candidate = trial.make()
             preset = candidate.export.preset
-            if preset not in self.runtime.presets:
-                raise UnusableError(reason("fault_preset", runtime=runtime, preset=preset))
+            if self.runtime is not None and preset not in self.runtime.presets:
+                raise UnusableError(reason("fault_preset", runtime=self.runtime.title, preset=preset))
             if trial.outline is not None:
                 shown = trial.outline().model
             else:
                 shown = as_if_trained(candidate.model) if trial.epochs else candidate.model
             tflite = self._export(dataclasses.replace(candidate, model=shown))
-            missing = missing_ops(tflite, self.runtime, [layer.name for layer in shown.layers])
             # What LiteRT's delegate leaves, its own kernels run: that costs time, which is measured.
-            if missing and not self.runtime.ask:
-                told = dict.fromkeys((miss.op, repr(miss.layer)) for miss in missing[:3])
-                ops = all_of([reason("op_of_layer", op=op, layer=layer) for op, layer in told], "also")
-                raise UnusableError(reason("fault_ops", runtime=runtime, ops=ops))
+            if self.runtime is not None and not self.runtime.ask:
+                _check_ops(tflite, self.runtime, [layer.name for layer in shown.layers])
         except InputError as error:
             return Sketch(fault=fault_of(error))
         atomic_write(folder / FILE, tflite)
@@ -255,3 +251,11 @@ class Workshop:
         )
         details |= with_said("note", all_of(notes, "then"))
         return LedgerEntry(row, "", Verdict.TAKEN, "", report, time.monotonic() - began, details)
+
+
+def _check_ops(tflite: bytes, runtime: Runtime, layers: Sequence[str]) -> None:
+    missing = missing_ops(tflite, runtime, layers)
+    if missing:
+        told = dict.fromkeys((miss.op, repr(miss.layer)) for miss in missing[:3])
+        ops = all_of([reason("op_of_layer", op=op, layer=layer) for op, layer in told], "also")
+        raise UnusableError(reason("fault_ops", runtime=runtime.title, ops=ops))

@@ -71,6 +71,12 @@ def find_task(
     return _pose(rest, model, normalisation, batch_size, flip_test)
 
 
+def normalisation_of(task: Task) -> Normalisation | None:
+    """-> how a task normalises its pictures, if it says so: by an attribute ``normalisation``."""
+    found = getattr(task, "normalisation", None)
+    return found if isinstance(found, Normalisation) else None
+
+
 def _pose(rest: str, model: keras.Model, normalisation: Normalisation, batch_size: int, flip_test: bool) -> PoseTask:
     name, _, folder = rest.partition(":")
     if name not in READERS or not folder:
