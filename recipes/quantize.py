@@ -4,10 +4,13 @@
   tta-lite quantize --model=net.keras --task=pose:lspet:/data/lspet --pixels=imagenet --preset=fp16 --board=rk3399 \
     --out=runs/half
 
+  tta-lite quantize --model=net.keras --task=... --preset=fp16 --finetune_epochs=2 --out=runs/mixed
+
 int8: weights and activations, whose ranges are fixed by training pictures (G3, clause 6.2.1); dynamic: weights of 8
-bits, arithmetic in float (G3); fp16: weights of 16 bits (G4, clause 6.2.2). With --board its runtime must take every op
-of the file. Writes the .tflite file (steps/01-g3 or -g4/model.tflite) and the table. They are steps G3 and G4 of
-`tta-lite guideline`: the same flags and the same seed give the same file.
+bits, arithmetic in float (G3); fp16: weights of 16 bits, after training in mixed precision if --finetune_epochs are
+given (G4, clause 6.2.2). With --board its runtime must take every op of the file. Writes the .tflite file
+(steps/01-g3 or -g4/model.tflite) and the table. They are steps G3 and G4 of `tta-lite guideline`: the same flags and
+the same seed give the same file.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ PRESETS = ("int8", "dynamic", "fp16")
 _MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras or .h5 file of tf_keras.", required=True)
 _PRESET = flags.DEFINE_enum("preset", "int8", PRESETS, "Of the export.")
 _CALIBRATION = flags.DEFINE_integer("calibration_images", 100, "Training pictures that fix the ranges of int8.", 1)
+_FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 0, "fp16: of training in mixed precision before.", 0)
+_FINETUNE_RATE = flags.DEFINE_float("finetune_rate", 0.3, "Its learning rate, as a share of --learning_rate.", 0)
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
 _BOARD = flags.DEFINE_string("board", None, "The target, e.g. rk3399, must take the file.")
 _RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if not given.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
@@ -38,8 +44,13 @@ def main(argv: Sequence[str]) -> None:
     """Reads the flags, quantises, prints the table."""
     if not _task.TASK.value:
         raise InputError("--task must be given: it calibrates and scores (6.2.1). Received: nothing")
+    if _FINETUNE_EPOCHS.value and _PRESET.value != "fp16":
+        raise InputError(
+            f"--finetune_epochs are of --preset=fp16: int8 and dynamic are post-training (6.2.1). "
+            f"Received: --preset={_PRESET.value}"
+        )
     from tta_lite.boards.profile import get_board
-    from tta_lite.guideline.steps import export_trial
+    from tta_lite.guideline.steps import export_trial, mixed_trial
     from tta_lite.models.files import load_network
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder
@@ -49,10 +60,13 @@ def main(argv: Sequence[str]) -> None:
     model = load_network(_MODEL.value)
     task = _task.find(model)
     trial = export_trial(Candidate(model), ExportSpec(_PRESET.value, _CALIBRATION.value))
+    if _FINETUNE_EPOCHS.value:
+        trial = mixed_trial(Candidate(model), _FINETUNE_EPOCHS.value, _FINETUNE_RATE.value)
     values = {holder.name: holder.value for holder in _FLAGS}
     folder = RunFolder.open(_OUT.value, describe_run(values, recipe="quantize", seed=_task.SEED.value))
     _task.take(
-        "G4" if _PRESET.value == "fp16" else "G3", model, task, trial, folder, _timing.rules(), runtime=runtime
+        "G4" if _PRESET.value == "fp16" else "G3", model, task, trial, folder, _timing.rules(),
+        learning_rate=_LEARNING_RATE.value, runtime=runtime,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.guideline.made_up import Figures, MadeUpBench
 from tta_lite.boards.profile import get_board
@@ -152,7 +153,12 @@ def test_half_precision_where_integers_lost_too_much():
     fp16 = setting(board(features=("neon", "fp16")))
     assert why("G4", fp16, at) == []
     trials = guideline_steps(fp16)[5].trials(dataclasses.replace(at, candidate=Candidate(net())))
-    assert [trial.make().export for trial in trials] == [FP16]
+    assert [trial.make().export for trial in trials] == [FP16, FP16]
+    # The second one is trained in 16 bits first: float16 on a GPU, else bfloat16, which needs no loss scaling.
+    wanted = "mixed_float16" if tf.config.list_physical_devices("GPU") else "mixed_bfloat16"
+    assert [(trial.epochs, trial.rate, trial.precision) for trial in trials] == [(0, 1.0, "float32"), (2, 0.3, wanted)]
+    untrained = guideline_steps(setting(board(features=("fp16",)), trains=False))[5].trials(at)
+    assert [trial.precision for trial in untrained] == ["float32"]
     assert why("G4", setting(board(presets=("fp32", "int8"))), at) == ["no_fp16_files"]
 
 

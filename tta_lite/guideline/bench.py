@@ -26,6 +26,7 @@ class Trial:
       epochs: of training that it needs; 0: none.
       rate: the learning rate as a share of the one that the run was given.
       sparsity: of the pruning schedule that it is trained on; None: no pruning.
+      precision: in which it is trained, see `tta_lite.training.fit.FitSettings`.
       ahead: trials with a higher one are tried first among those that can come to the budget, whatever their size.
       outline: -> a network of the same cost as the trained one, where that hangs on the values of the weights.
     """
@@ -36,6 +37,7 @@ class Trial:
     epochs: int = 0
     rate: float = 1.0
     sparsity: float | None = None
+    precision: str = "float32"
     ahead: int = 0
     outline: Callable[[], Candidate] | None = None
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tta_lite.compat import keras
+from tta_lite.compat import keras, load_model
 from tta_lite.export.delegation import check_delegation
 from tta_lite.export.parity import TooLossyError, check_parity, compare
 from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
@@ -315,7 +315,7 @@ def _check_workers_agree(study: CaseStudy, row: Row, folders: Mapping[str, Path]
 
 def _load(path: Path) -> keras.Model:
     try:
-        return keras.models.load_model(path, compile=False)
+        return load_model(path)
     except Exception as error:  # Keras raises a dozen kinds on a damaged file.
         raise InputError(
             f"{path} cannot be read; remove {path.parent}, and the same command makes that row again. Expected: the "

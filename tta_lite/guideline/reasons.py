@@ -112,6 +112,7 @@ ENGLISH: dict[str, str] = {
     "label_int8": "full integers (int8)",
     "label_dynamic": "8-bit weights, float arithmetic at the edges of each op (dynamic)",
     "label_fp16": "16-bit float weights (fp16)",
+    "label_mixed": "16-bit float weights, after training in mixed precision ({precision})",
     "label_file": "{label}, {preset}",
     "label_scratch": "{name} (from scratch)",
     "label_pconv": "{label} + PConv {channels}",

@@ -16,6 +16,7 @@ from tta_lite.guideline.checks import ops_check
 from tta_lite.guideline.deconvs import choose_subpixel
 from tta_lite.guideline.reasons import Reason, UnusableError, all_of, reason
 from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation, get_backbone
+from tta_lite.training.precision import training_policy
 from tta_lite.training.pruning import Pruning, magnitude_pruned
 from tta_lite.transforms.backbone import swap_backbone
 from tta_lite.transforms.factorize import factorize
@@ -325,7 +326,25 @@ def _after_integers(setting: Setting, state: State) -> list[Reason]:
 
 
 def _half(setting: Setting, state: State) -> list[Trial]:
-    return [export_trial(state.candidate, FP16)]
+    chosen = setting.settings
+    trained = [mixed_trial(state.candidate, chosen.finetune_epochs, chosen.finetune_rate)] if setting.trains else []
+    return [export_trial(state.candidate, FP16), *trained]
+
+
+def mixed_trial(candidate: Candidate, epochs: int, rate: float) -> Trial:
+    """-> a setting of G4: trained in the 16-bit format of this machine, then exported with 16-bit weights.
+
+    Args:
+      candidate: the network before it.
+      epochs: of training.
+      rate: its learning rate as a share of the run's.
+    """
+    precision, _ = training_policy()
+
+    def make() -> Candidate:
+        return dataclasses.replace(candidate, export=FP16, trail=(*candidate.trail, f"G4 {precision}"))
+
+    return Trial("mixed", reason("label_mixed", precision=precision), make, epochs, rate, precision=precision)
 
 
 # Step -> clause, when it is left out, what is tried.

@@ -120,6 +120,7 @@ class Workshop:
             "epochs": trial.epochs,
             "rate": trial.rate,
             "sparsity": trial.sparsity,
+            "precision": trial.precision,
         }
         self._save(folder, OUTLINE, candidate, needs)
         return Sketch(report_on_paper(tflite, count(candidate.model)))
@@ -221,6 +222,7 @@ class Workshop:
             self.settings,
             epochs=needs["epochs"],
             learning_rate=self.settings.learning_rate * needs["rate"],
+            precision=needs["precision"],
             pruning=None if needs["sparsity"] is None else Pruning(needs["sparsity"]),
         )
         return fit(candidate, self.task, settings, folder / TRAINING, label=label, write=self.write)

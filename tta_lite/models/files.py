@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tta_lite.compat import keras
+from tta_lite.compat import keras, load_model
 
 # Read back by name: importing the module is what makes them known to Keras.
 from tta_lite.models import adder, layers  # noqa: F401
@@ -28,7 +28,7 @@ def load_network(path: str | Path) -> keras.Model:
             f"A network must be a file that exists and ends with {', '.join(SUFFIXES)}. Received: {str(path)!r}"
         )
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        return load_model(path)
     except Exception as error:  # Keras raises a dozen kinds on a damaged or foreign file.
         reason = str(error).strip().partition("\n")[0]
         raise InputError(

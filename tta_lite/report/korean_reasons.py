@@ -105,6 +105,7 @@ SENTENCES: dict[str, str] = {
     "label_int8": "전체 정수(int8)",
     "label_dynamic": "가중치만 8비트, 연산 경계는 부동소수점(dynamic)",
     "label_fp16": "16비트 부동소수점 가중치(fp16)",
+    "label_mixed": "혼합 정밀도({precision}) 학습 후 16비트 부동소수점 가중치",
     "label_file": "{label}, {preset}",
     "label_scratch": "{name}(처음부터 학습)",
     "label_pconv": "{label} + PConv {channels}",
