@@ -39,7 +39,7 @@ check: $(DEV)  ## format, lint, types and import order only
 
 # All but the one that needs a trained network.
 bench: $(DEV)  ## the benchmarks; figures, no verdict
-	@for file in $(filter-out benchmarks/bench_bottleneck.py,$(wildcard benchmarks/bench_*.py)); do \
+	@for file in $(filter-out benchmarks/bench_bottleneck.py benchmarks/bench_load.py,$(wildcard benchmarks/bench_*.py)); do \
 	  echo "== $$file"; $(BIN)/python "$$file" || exit 1; \
 	done
 

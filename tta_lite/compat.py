@@ -24,7 +24,7 @@ class _WeightsInMemory(saving_lib.H5IOStore):
     """Reads the weights out of the archive at once, as Keras 3 does.
 
     `tf_keras` lets HDF5 seek in the zipped file, where Python goes back only by beginning anew: its time grows with the
-    square of the size (an archive of 409 MB, a ResNet-50 with its optimizer: 174 s, and 6 s so).
+    square of the size (``benchmarks/bench_load.py``).
     """
 
     def __init__(self, root_path: str, archive: Any = None, mode: str = "r"):
