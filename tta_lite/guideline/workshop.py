@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tta_lite.boards.profile import Runtime
 from tta_lite.compat import keras
-from tta_lite.export.parity import TooLossyError, check_parity, compare
+from tta_lite.export.parity import check_parity, compare
 from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.guideline.bench import START, Sketch, Trial
@@ -24,7 +24,7 @@ from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, TR
 from tta_lite.guideline.checks import as_if_trained, missing_ops
 from tta_lite.guideline.delegated import delegation_note
 from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, reason, said_in, with_said
-from tta_lite.measure.benchmark import Comparison, benchmark_together
+from tta_lite.measure.benchmark import Comparison, benchmark, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
 from tta_lite.models.files import load_network
@@ -78,9 +78,8 @@ class Workshop:
     def start(self) -> LedgerEntry:
         """The unmodified network as a float32 file, scored."""
         candidate = Candidate(self.model, FP32, ())
-        tflite = export_tflite(self.model, FP32)
-        atomic_write(self._folder(START) / FILE, tflite)
-        entry = self._scored(START, candidate, tflite, f"{self.model.name}, fp32", time.monotonic())
+        atomic_write(self._folder(START) / FILE, export_tflite(self.model, FP32))
+        entry = self._scored(START, candidate, self._folder(START), f"{self.model.name}, fp32", time.monotonic())
         self._save(self._folder(START), MODEL, candidate)
         if entry.details.get("fault"):
             raise InputError(f"The unmodified network cannot be measured. Received: {entry.details['fault']}")
@@ -112,9 +111,10 @@ class Workshop:
             # What LiteRT's delegate leaves, its own kernels run: that costs time, which is measured.
             if self.runtime is not None and not self.runtime.ask:
                 _check_ops(tflite, self.runtime, [layer.name for layer in shown.layers])
+            atomic_write(folder / FILE, tflite)
+            _check_it_runs(folder / FILE)
         except InputError as error:
             return Sketch(fault=fault_of(error))
-        atomic_write(folder / FILE, tflite)
         needs = {
             **with_said("label", trial.what),
             "epochs": trial.epochs,
@@ -139,12 +139,9 @@ class Workshop:
             self._save(folder, MODEL, candidate, needs)
             shutil.rmtree(folder / TRAINING / "checkpoints", ignore_errors=True)
         if needs["epochs"]:
-            tflite = self._export(candidate)
-            atomic_write(folder / FILE, tflite)
-        else:
-            tflite = (folder / FILE).read_bytes()
+            atomic_write(folder / FILE, self._export(candidate))
         label = reason("label_file", label=said_in(needs, "label"), preset=candidate.export.preset)
-        entry = self._scored(row, candidate, tflite, label, began)
+        entry = self._scored(row, candidate, folder, label, began)
         if needs["sparsity"] is not None:
             zeros = reason("note_zeros", share=f"{sparsity(candidate.model):.1%}")
             note = with_said("note", all_of([zeros, said_in(entry.details, "note")], "then"))
@@ -227,16 +224,19 @@ class Workshop:
         )
         return fit(candidate, self.task, settings, folder / TRAINING, label=label, write=self.write)
 
-    def _scored(self, row: str, candidate: Candidate, tflite: bytes, label: Said, began: float) -> LedgerEntry:
+    def _scored(self, row: str, candidate: Candidate, folder: Path, label: Said, began: float) -> LedgerEntry:
+        file = folder / FILE
+        tflite = file.read_bytes()
         counts = count(candidate.model)
         report = report_on_paper(tflite, counts)
         details: dict[str, Any] = {**with_said("label", label), "trail": list(candidate.trail), "note": ""}
         images = first_inputs(self.task.validation_data(), PARITY_IMAGES)
-        parity = compare(candidate.model, tflite, images)
-        details["parity"] = dataclasses.asdict(parity)
         try:
+            _check_it_runs(file)
+            parity = compare(candidate.model, tflite, images)
+            details["parity"] = dataclasses.asdict(parity)
             check_parity(parity, candidate.export.preset)
-        except TooLossyError as error:
+        except InputError as error:
             details["fault"] = str(error)
             return LedgerEntry(row, "", Verdict.TOO_LOSSY, "", report, time.monotonic() - began, details)
         self.write(f"{row}: scoring {details['label']} through the interpreter")
@@ -253,6 +253,11 @@ class Workshop:
         )
         details |= with_said("note", all_of(notes, "then"))
         return LedgerEntry(row, "", Verdict.TAKEN, "", report, time.monotonic() - began, details)
+
+
+def _check_it_runs(file: Path) -> None:
+    """A runtime may refuse a file, or die of it: better in a process of its own, and before anything is trained."""
+    benchmark(file, num_threads=1, warmup_runs=0, num_runs=1, min_secs=0.0)
 
 
 def _check_ops(tflite: bytes, runtime: Runtime, layers: Sequence[str]) -> None:

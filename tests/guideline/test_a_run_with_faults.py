@@ -1,0 +1,65 @@
+"""A real network that full integers ruin: the row says so with the figure, and the run goes on to its end."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.training.conftest import tiny_net, tiny_task
+from tta_lite.boards.profile import get_board
+from tta_lite.guideline import program
+from tta_lite.guideline.steps import Settings
+from tta_lite.report.run_folder import RunFolder
+from tta_lite.training.fit import FitSettings
+from tta_lite.types import Budget, Verdict
+
+RULES = {"num_threads": 1, "rounds": 2, "num_runs": 2, "min_secs": 0}
+
+
+def outlier(size: float):
+    """One channel of an activation is that large, and nobody reads it: in 8 bits the others are all zero."""
+    net = tiny_net(norm=False)
+    kernel, bias = net.get_layer("narrow").get_weights()
+    kernel[..., 0], bias[0] = 0, size
+    net.get_layer("narrow").set_weights([kernel, bias])
+    kernel, bias = net.get_layer("deconv1").get_weights()
+    # A Deconv's kernel is [height, width, output, input].
+    kernel[..., 0] = 0
+    net.get_layer("deconv1").set_weights([kernel, bias])
+    return net
+
+
+def ran(net, folder, *left_out):
+    request = program.Request(
+        Budget(max_size_kib=1, max_accuracy_drop=100),
+        get_board("rk3399"),
+        settings=Settings(left_out=left_out, calibration_images=4),
+        fit=FitSettings(1, tensorboard=False),
+        rules=RULES,
+    )
+    return program.run(net, tiny_task(), request, RunFolder(folder), write=lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("size", "status", "why"),
+    [(3e3, "too lossy", "SQNR"), (1e6, "cannot be used", "failed to create XNNPACK runtime")],
+)
+def test_a_file_that_is_another_function_or_does_not_run(size, status, why, tmp_path):
+    result = ran(outlier(size), tmp_path, "G1", "G2", "subpixel", "G5")
+    rows = {entry.name: entry for entry in result.outcome.entries}
+    trials = {one["name"]: one for one in rows["G3"].details["trials"]}
+    assert trials["int8"]["status"] == status
+    assert why in str(trials["int8"]["why"])
+    # With 8-bit weights alone the kernels turn the activations into 8 bits all the same, while they run.
+    assert trials["dynamic"]["status"] == "too lossy" and "SQNR" in trials["dynamic"]["why"]
+    assert rows["G3"].verdict is Verdict.TOO_LOSSY
+    assert rows["G3"].report.accuracy is None and rows["G3"].report.latency_ms is None
+    assert not (tmp_path / "steps/05-g3/model.tflite").exists()
+    # G4 follows, since G3 was not taken and the size is what is missing.
+    assert rows["G4"].verdict is Verdict.TAKEN and result.outcome.chosen == "G4"
+    assert np.isfinite(rows["G4"].report.latency_ms.p50)
+    assert not result.outcome.met and result.advice
+    written = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
+    assert [row["verdict"] for row in written][-2:] == ["too lossy", "taken"]
