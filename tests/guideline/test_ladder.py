@@ -82,6 +82,13 @@ def test_a_step_may_not_win_on_one_limit_what_it_loses_on_another():
     assert verdicts(outcome)["G1"] == "no gain"
 
 
+def test_of_those_that_hold_as_much_the_cheapest_is_tried_first():
+    trials = {("G1", "a"): Figures(ms=40, macs=50), ("G1", "b"): Figures(ms=30, macs=50)}
+    bench = MadeUpBench(Figures(), trials)
+    run(bench, [step("G1", "a", "b")], Budget(max_latency_ms=50), promising=1)
+    assert bench.kept["G1"] == "b"
+
+
 def test_only_the_promising_are_finished_and_the_rest_is_told():
     trials = {("G1", name): Figures(ms=ms) for name, ms in {"a": 90, "b": 70, "c": 80, "d": 120}.items()}
     bench = MadeUpBench(Figures(), trials)

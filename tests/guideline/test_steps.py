@@ -104,6 +104,12 @@ def test_factors_are_not_trained_where_nothing_can_be():
     assert {trial.epochs for trial in found.trials(state(SLOW, model=net()))} == {0}
 
 
+def test_full_integers_go_ahead_of_weights_alone():
+    at = dataclasses.replace(state(SLOW), candidate=Candidate(net()))
+    trials = guideline_steps(setting())[4].trials(at)
+    assert [(trial.name, trial.ahead) for trial in trials] == [("int8", 1), ("dynamic", 0)]
+
+
 def test_integers_without_calibration_images_are_weights_alone():
     found = next(step for step in guideline_steps(setting(calibrates=False)) if step.name == "G3")
     assert [trial.name for trial in found.trials(state(SLOW, model=net()))] == ["dynamic"]

@@ -152,7 +152,7 @@ def _outlook(
         before = _over(state.report, state.current, comparison, state.budget)
         to_start, to_current = comparison.speedups(START), comparison.speedups(state.current)
         ahead = {trial.name: trial.ahead for trial in trials}
-        near: list[tuple[float, int, int, str]] = []
+        near: list[tuple[float, int, int, float, str]] = []
         for name, sketch in sketches.items():
             after = _over(sketch.report, _key(name), comparison, state.budget)
             report = dataclasses.replace(sketch.report, **comparison[_key(name)].report_fields())
@@ -164,9 +164,8 @@ def _outlook(
             }
             if budgets.is_nearer(before, after, to_current[_key(name)].min):
                 # Accuracy is not known yet. Of those that can come to the budget with what later steps may bring, the
-                # one that can hold most is tried first.
-                end = _end(step, after)
-                near.append((end, -ahead[name], -(sketch.report.macs or 0), name))
+                # one that can hold most is tried first; of those that hold as much, the cheapest.
+                near.append((_end(step, after), -ahead[name], -(sketch.report.macs or 0), _cost(after), name))
         nearest = min((end for end, *_ in near), default=0.0)
         near.sort(key=lambda one: (one[1] if one[0] <= nearest + HEAD_START else 0, *one))
         for place, (*_, name) in enumerate(near):
@@ -194,7 +193,7 @@ class _Judged:
       verdict: on it.
       why: the reasons.
       end: how far the budget will be after the last step, if the later ones bring what they may.
-      cost: the sum of the logarithms of what was measured over what is allowed, also of what lies below.
+      cost: see `_cost`.
       entry: its row.
     """
 
@@ -240,8 +239,7 @@ def _judged(
             verdict = Verdict.TAKEN
         report = dataclasses.replace(entry.report, **comparison[_key(name)].report_fields())
         why = [judgement(verdict, label, gained, report, state, len(finished))]
-        cost = sum(math.log(ratio) for ratio in after.values())
-        judged[name] = _Judged(verdict, why, _end(step, after), cost, dataclasses.replace(entry, report=report))
+        judged[name] = _Judged(verdict, why, _end(step, after), _cost(after), dataclasses.replace(entry, report=report))
     name = _best(judged)
     verdict, why, entry = judged[name].verdict, judged[name].why, judged[name].entry
     statuses = {name: one.verdict.value for name, one in judged.items()}
@@ -282,6 +280,11 @@ def _best(judged: Mapping[str, _Judged]) -> str:
 def _end(step: Step, over: Mapping[str, float]) -> float:
     """-> how far the budget will be after the last step, if the later ones bring what they may."""
     return budgets.distance({key: ratio / step.later.get(key, 1.0) for key, ratio in over.items()})
+
+
+def _cost(over: Mapping[str, float]) -> float:
+    """-> the sum of the logarithms of what was measured over what is allowed, also of what lies below."""
+    return sum(math.log(ratio) for ratio in over.values())
 
 
 def _number(accuracy: float | None) -> float:

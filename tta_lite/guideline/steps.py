@@ -307,7 +307,8 @@ def export_trial(candidate: Candidate, export: ExportSpec) -> Trial:
     def make() -> Candidate:
         return dataclasses.replace(candidate, export=export, trail=(*candidate.trail, export.preset))
 
-    return Trial(export.preset, reason(f"label_{export.preset}"), make)
+    # Integers throughout are what 6.2.1 is about, and what boards are built for; weights alone are for the rest.
+    return Trial(export.preset, reason(f"label_{export.preset}"), make, ahead=int(export.preset == "int8"))
 
 
 def _after_integers(setting: Setting, state: State) -> list[Reason]:
