@@ -14,6 +14,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tta_lite.export import bundle, selftest
 from tta_lite.export.bundle import write_bundle
 from tta_lite.export.c_array import c_source
+from tta_lite.export.metadata_file import read_metadata
 from tta_lite.export.micro import MicroResult
 from tta_lite.models.backbones import Normalisation
 from tta_lite.types import InputError
@@ -24,6 +25,13 @@ COMPILER = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
 
 def write(folder, tflite, images):
     return write_bundle(folder, tflite, name="Tiny net 0.35", normalisation=NORMALISATION, golden_inputs=images[:2])
+
+
+def network_of(folder):
+    place = json.loads((folder / "MANIFEST.json").read_text())["network"]
+    network = (folder / "model.tflite").read_bytes()[place["offset"] : place["offset"] + place["bytes"]]
+    assert hashlib.sha256(network).hexdigest() == place["sha256"]
+    return network
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
@@ -39,7 +47,7 @@ def test_what_is_in_the_folder(made, files):
     wanted += ["model_io.h", "op_resolver.h", "selftest.cc", "selftest_hook.h", "golden_data.h", "golden_data.cc"]
     wanted += [f"golden/{side}_{n}.bin" for side in ("input", "output") for n in (0, 1)]
     assert names == sorted(wanted)
-    assert (folder / "model.tflite").read_bytes() == files[preset]
+    assert network_of(folder) == files[preset]
     # Nothing is left of the temporary folder.
     assert [path.name for path in folder.parent.iterdir()] == ["artifact"]
 
@@ -128,7 +136,7 @@ def test_the_manifest_says_how_to_feed_the_network(made):
 def test_an_earlier_bundle_is_replaced_whole(files, images, tmp_path):
     folder = write(tmp_path / "artifact", files["fp32"], images)
     write_bundle(folder, files["int8"], name="b", normalisation=NORMALISATION, golden_inputs=images[:1])
-    assert (folder / "model.tflite").read_bytes() == files["int8"]
+    assert network_of(folder) == files["int8"]
     assert not (folder / "golden/input_1.bin").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
 
@@ -149,7 +157,7 @@ def test_a_failure_leaves_the_earlier_bundle_and_no_rest(files, images, tmp_path
     folder = write(tmp_path / "artifact", files["fp32"], images)
     with pytest.raises(InputError, match=r"\[B, 64, 64, 3\]"):
         write(folder, files["int8"], images[:, :32])
-    assert (folder / "model.tflite").read_bytes() == files["fp32"]
+    assert network_of(folder) == files["fp32"]
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
 
 
@@ -222,6 +230,8 @@ def test_board_report_and_labels_are_told(files, images, tmp_path):
         labels=["head", "neck", "hand", "foot"],
         board="A board",
         report={"row": "G1+G3", "accuracy": 76.5},
+        version="1.2",
+        author="Somebody",
     )
     manifest = json.loads((folder / "MANIFEST.json").read_text())
     assert manifest["board"] == "A board"
@@ -229,6 +239,21 @@ def test_board_report_and_labels_are_told(files, images, tmp_path):
     assert manifest["labels"] == ["head", "neck", "hand", "foot"]
     assert '"neck",' in (folder / "model_io.h").read_text()
     assert "model_input_from_pixel" not in (folder / "model_io.h").read_text()
+    record, others = read_metadata((folder / "model.tflite").read_bytes())
+    assert (record["name"], record["version"], record["author"]) == ("n", "1.2", "Somebody")
+    assert record["description"].startswith("Made by tta_lite") and record["description"].endswith(" for A board")
+    assert others == {"labels.txt": b"head\nneck\nhand\nfoot\n"}
+    # No normalisation is known: nothing is said of pixels.
+    (image,) = record["subgraph_metadata"][0]["input_tensor_metadata"]
+    assert "content" not in image and "process_units" not in image
+
+
+def test_the_sizes_are_those_of_the_file_and_of_the_network(made, files):
+    preset, folder = made
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    size = (folder / "model.tflite").stat().st_size
+    assert manifest["memory"]["file_bytes"] == manifest["files"]["model.tflite"]["bytes"] == size
+    assert manifest["network"]["bytes"] == len(files[preset]) < size < len(files[preset]) + 1536
 
 
 def test_the_manifest_holds_the_sum_of_every_file(made):

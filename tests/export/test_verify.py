@@ -10,17 +10,23 @@ import pytest
 
 from tta_lite.export import bundle, compile_check, selftest
 from tta_lite.export.bundle import write_bundle
+from tta_lite.export.manifest import network_bytes
+from tta_lite.export.metadata import label_file
+from tta_lite.export.metadata_file import read_metadata, with_metadata
 from tta_lite.export.verify import verify_artifact
 from tta_lite.models.backbones import Normalisation
 from tta_lite.types import InputError
 
 NORMALISATION = Normalisation((127.5,) * 3, (127.5,) * 3)
+JOINTS = ["head", "neck", "hand", "foot"]
 CXX = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 needs_compiler = pytest.mark.skipif(CXX is None, reason="needs a C++ compiler")
 
 
 def _write(folder, tflite, images):
-    return write_bundle(folder, tflite, name="Tiny", normalisation=NORMALISATION, golden_inputs=images[:2])
+    return write_bundle(
+        folder, tflite, name="Tiny", normalisation=NORMALISATION, golden_inputs=images[:2], labels=JOINTS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,7 @@ def _sign(folder):
 def test_what_was_written_passes(preset, files, images, tmp_path):
     checks = list(verify_artifact(_write(tmp_path / "artifact", files[preset], images)))
     assert [check.name for check in checks if check.passed] == [
-        "files", "model", "golden", "golden", "ops", "C array", "compile", "self-test", "self-test"
+        "files", "model", "metadata", "golden", "golden", "ops", "C array", "compile", "self-test", "self-test"
     ]  # fmt: skip
     assert [check for check in checks if check.passed is False] == []
     # Nothing is left in the folder.
@@ -121,7 +127,56 @@ def test_the_same_network_with_other_weights_gives_other_outputs(copy, no_compil
     _sign(copy)
     texts = _failures(copy)
     assert [text for text in texts if "2 outputs by LiteRT's xnnpack kernels" in text]
-    assert "model_data.cc holds other bytes than model.tflite" in texts
+    assert "model_data.cc holds other bytes than the network of model.tflite" in texts
+
+
+def _put_around(folder, change, labels=JOINTS):
+    """Gives the network of an artifact other metadata, and signs it."""
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    network = network_bytes(folder, manifest)
+    record, _ = read_metadata((folder / "model.tflite").read_bytes())
+    change(record["subgraph_metadata"][0])
+    tflite, manifest["network"]["offset"] = with_metadata(network, record, {"labels.txt": label_file(labels)})
+    (folder / "model.tflite").write_bytes(tflite)
+    (folder / "MANIFEST.json").write_text(json.dumps(manifest))
+    _sign(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "labels", "said"),
+    [
+        (lambda graph: None, JOINTS[::-1], "labels.txt must hold the names of model_io.h, ['head', 'neck', 'hand', "),
+        (lambda graph: graph["input_tensor_metadata"].append({}), JOINTS, "must describe 1 inputs, as many as the"),
+        (lambda graph: graph["output_tensor_metadata"].clear(), JOINTS, "must describe 1 outputs, as many as the"),
+        (
+            lambda graph: graph["input_tensor_metadata"][0]["process_units"][0]["options"].update(
+                NormalizationOptions={"mean": [0.0], "std": [255.0]}
+            ),
+            JOINTS,
+            "the normalisation must be that of model_io.h, ",
+        ),
+        (lambda graph: graph["output_tensor_metadata"][0].pop("associated_files"), JOINTS, "those that it names, []"),
+    ],
+)
+def test_metadata_that_says_something_else_fails(copy, no_compiler, change, labels, said):
+    _put_around(copy, change, labels)
+    (text,) = _failures(copy)
+    assert text.startswith("TFLITE_METADATA of model.tflite: ") and said in text and "Received: " in text
+
+
+def test_names_in_the_header_that_are_not_the_labels_fail(copy, no_compiler):
+    path = copy / "model_io.h"
+    path.write_text(path.read_text().replace('"neck",', '"knee",'))
+    _sign(copy)
+    (text,) = _failures(copy)
+    assert text.endswith("model_io.h must name ['head', 'neck', 'hand', 'foot']. Received: others")
+
+
+def test_a_network_without_metadata_fails(copy, no_compiler, files):
+    (copy / "model.tflite").write_bytes(files["int8"])
+    _sign(copy)
+    texts = _failures(copy)
+    assert texts[0].startswith("model.tflite: A .tflite file must hold a buffer TFLITE_METADATA. Received: ")
 
 
 def test_a_golden_output_out_of_reach_fails(copy, no_compiler):
@@ -138,7 +193,7 @@ def test_an_array_of_other_bytes_fails(copy, no_compiler):
     path = copy / "model_data.cc"
     path.write_bytes(path.read_bytes().replace(b"0x00,", b"0x01,", 1))
     _sign(copy)
-    assert _failures(copy) == ["model_data.cc holds other bytes than model.tflite"]
+    assert _failures(copy) == ["model_data.cc holds other bytes than the network of model.tflite"]
 
 
 @needs_compiler
@@ -219,10 +274,10 @@ def test_an_artifact_without_self_test_says_why(files, images, tmp_path, monkeyp
     [
         (None, r"must be a folder with a MANIFEST\.json\. Received: "),
         ("{", "must hold JSON.* Received: 1 bytes"),
-        ("[]", "must be of format 2.*Received: format list"),
-        ('{"format": 1}', "must be of format 2; write the artifact again. Received: format 1"),
-        ('{"format": 2}', "must list the files.*Received: None"),
-        ('{"format": 2, "files": {"a": 1}}', "must list the files.*Received: "),
+        ("[]", "must be of format 3.*Received: format list"),
+        ('{"format": 2}', "must be of format 3; write the artifact again. Received: format 2"),
+        ('{"format": 3}', "must list the files.*Received: None"),
+        ('{"format": 3, "files": {"a": 1}}', "must list the files.*Received: "),
     ],
 )
 def test_a_folder_that_is_no_artifact(text, said, tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tta_lite.datasets.pose_set import MPII16
+from tta_lite.export.manifest import network_bytes
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "data" / "samples"
@@ -243,7 +244,8 @@ def test_the_table_is_printed_and_the_report_named(resumed, place):
 
 def test_the_artifact_is_the_row_s_file(resumed, place):
     artifact = place / "killed" / "artifact"
-    assert (artifact / "model.tflite").read_bytes() == (place / "killed" / STEP / "model.tflite").read_bytes()
+    network = network_bytes(artifact, json.loads((artifact / "MANIFEST.json").read_text()))
+    assert network == (place / "killed" / STEP / "model.tflite").read_bytes()
     for line in (artifact / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ", 1)
         assert hashlib.sha256((artifact / name).read_bytes()).hexdigest() == digest

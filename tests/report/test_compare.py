@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from tta_lite.compat import keras
+from tta_lite.export.bundle import write_bundle
 from tta_lite.export.tflite import export_tflite
 from tta_lite.report.compare import compare_runs, read_run
 from tta_lite.report.run_folder import RunFolder
@@ -43,6 +45,15 @@ def runs(tmp_path):
 def test_the_chosen_row_is_the_one_whose_file_is_the_artifact(runs):
     run = read_run(runs / "a")
     assert (run.chosen.name, run.first.name) == ("G1+G2", "none")
+
+
+def test_the_network_is_found_within_its_metadata(runs):
+    network = (runs / "a/artifact/model.tflite").read_bytes()
+    images = np.zeros((1, 32, 32, 3), np.float32)
+    (runs / "a/artifact/model.tflite").unlink()
+    write_bundle(runs / "a/artifact", network, name="a", normalisation=None, golden_inputs=images)
+    assert (runs / "a/artifact/model.tflite").read_bytes() != network
+    assert read_run(runs / "a").chosen.name == "G1+G2"
 
 
 def test_ratios_within_a_run_and_times_of_one_comparison(runs):

@@ -1,7 +1,7 @@
 """The artifact folder: all that a firmware team needs to run a network, and to check that they run it rightly.
 
-model.tflite          the flatbuffer
-model_data.h, .cc     the same as a constant array on a 16-byte boundary (up to `C_ARRAY_LIMIT`)
+model.tflite          the network as it was measured, and TFLite Model Metadata around it
+model_data.h, .cc     the network alone as a constant array on a 16-byte boundary (up to `C_ARRAY_LIMIT`)
 model_io.h            shapes, types, scales, how a pixel becomes an input, what the outputs are called: C constants
 op_resolver.h         the kernels that TensorFlow Lite Micro must link, where it has them all
 ops.json              which ops, which versions, which types: what must be linked in elsewhere
@@ -34,11 +34,14 @@ from tta_lite.export.contents import Contents, read_contents
 from tta_lite.export.delegation import undelegated_ops
 from tta_lite.export.golden import INDEX, edge_record, make_golden, runtime, write_golden
 from tta_lite.export.manifest import FORMAT, MANIFEST, SUMS, file_sums
+from tta_lite.export.metadata import LABELS, label_file, metadata_record
+from tta_lite.export.metadata_file import with_metadata
 from tta_lite.export.micro import MicroResult, measure_micro
 from tta_lite.export.model_io import HEADER as IO_HEADER
 from tta_lite.export.model_io import model_io_header
 from tta_lite.export.op_resolver import HEADER as RESOLVER_HEADER
 from tta_lite.export.op_resolver import lacking_ops, op_resolver_header
+from tta_lite.export.runner import TFLitePredictor
 from tta_lite.export.selftest import DATA_HEADER, DATA_SOURCE, HOOK, SOURCE, golden_count, selftest_files
 from tta_lite.files import TEMPORARY_PREFIX, to_json_text
 from tta_lite.models.backbones import Normalisation
@@ -63,6 +66,8 @@ class About:
       labels: what the places of the output's last dimension are called.
       board: the target it was made for; empty: none in particular.
       report: the row of the report: its name and figures, plain JSON values.
+      version: of the network; empty: not known.
+      author: who made the network; empty: not known.
     """
 
     name: str
@@ -70,6 +75,8 @@ class About:
     labels: Sequence[str] | None = None
     board: str = ""
     report: Mapping[str, Any] | None = None
+    version: str = ""
+    author: str = ""
 
 
 def write_bundle(
@@ -82,18 +89,22 @@ def write_bundle(
     labels: Sequence[str] | None = None,
     board: str = "",
     report: Mapping[str, Any] | None = None,
+    version: str = "",
+    author: str = "",
 ) -> Path:
     """Writes the folder, whole or not at all; a bundle that was there before is replaced.
 
     Args:
       folder: the artifact folder.
-      tflite: a file with one input and one output.
+      tflite: a file with one input and one output; metadata that it has is replaced.
       name: what the network is called; it also names the C array.
       normalisation: how RGB pixels become the numbers that the network takes; None: not known here.
       golden_inputs: [N, H, W, 3] float32, normalised; a few are enough.
       labels: what the places of the output's last dimension are called, such as classes or joints; None: not known.
       board: the target it was made for; empty: none in particular.
       report: the row of the report that it is: its name and figures, plain JSON values.
+      version: of the network, for the metadata of the file; empty: not known.
+      author: who made the network, for the metadata of the file; empty: not known.
 
     Returns:
       The folder.
@@ -106,27 +117,30 @@ def write_bundle(
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{target.name}")
     temporary.mkdir(parents=True)
     try:
-        _write_files(temporary, tflite, About(name, normalisation, labels, board, report), golden_inputs)
+        about = About(name, normalisation, labels, board, report, version, author)
+        _write_files(temporary, tflite, about, golden_inputs)
         _swap_in(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
-def _write_files(folder: Path, tflite: bytes, about: About, golden_inputs: np.ndarray) -> None:
+def _write_files(folder: Path, network: bytes, about: About, golden_inputs: np.ndarray) -> None:
     symbol = c_symbol(about.name)
+    tflite, offset = _with_metadata(network, about)
     contents = read_contents(tflite)
     golden = make_golden(tflite, golden_inputs)
-    micro = measure_micro(tflite, golden)
+    # It runs the C array.
+    micro = measure_micro(network, golden)
     left_out: dict[str, str] = {}
 
     (folder / "model.tflite").write_bytes(tflite)
-    has_array = len(tflite) <= C_ARRAY_LIMIT
+    has_array = len(network) <= C_ARRAY_LIMIT
     if has_array:
         (folder / "model_data.h").write_text(c_header(symbol), encoding="ascii")
-        (folder / "model_data.cc").write_bytes(c_source(tflite, symbol))
+        (folder / "model_data.cc").write_bytes(c_source(network, symbol))
     else:
-        why = f"the file has {len(tflite)} bytes, and compilers take arrays up to {C_ARRAY_LIMIT}: read model.tflite"
+        why = f"the {len(network)} bytes are more than the {C_ARRAY_LIMIT} that compilers take: read model.tflite"
         left_out |= dict.fromkeys(("model_data.h", "model_data.cc"), why)
     has_resolver = not (why := _no_resolver(contents, micro))
     if has_resolver:
@@ -154,6 +168,7 @@ def _write_files(folder: Path, tflite: bytes, about: About, golden_inputs: np.nd
         "format": FORMAT,
         "name": about.name,
         "model": {"file": "model.tflite", "sha256": hashlib.sha256(tflite).hexdigest()},
+        "network": {"offset": offset, "bytes": len(network), "sha256": hashlib.sha256(network).hexdigest()},
         "c_array": {"header": "model_data.h", "symbol": symbol, "length": f"{symbol}_len"} if has_array else None,
         "input": edge_record(golden.input),
         "output": edge_record(golden.output),
@@ -172,6 +187,23 @@ def _write_files(folder: Path, tflite: bytes, about: About, golden_inputs: np.nd
     _write_json(folder / MANIFEST, manifest)
     sums = [f"{digest}  {name}" for name, (digest, _) in file_sums(folder).items()]
     (folder / SUMS).write_text("\n".join(sums) + "\n", encoding="utf-8")
+
+
+def _with_metadata(network: bytes, about: About) -> tuple[bytes, int]:
+    """-> the file with what is known of the network, and where the network begins in it."""
+    predictor = TFLitePredictor(network)
+    record = metadata_record(
+        read_contents(network),
+        predictor.input,
+        predictor.output,
+        name=about.name,
+        description=f"Made by tta_lite {tta_lite.__version__}{f' for {about.board}' if about.board else ''}",
+        version=about.version,
+        author=about.author,
+        normalisation=about.normalisation,
+        labels=about.labels,
+    )
+    return with_metadata(network, record, {} if about.labels is None else {LABELS: label_file(about.labels)})
 
 
 def _no_resolver(contents: Contents, micro: MicroResult) -> str:

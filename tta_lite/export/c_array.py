@@ -38,7 +38,7 @@ def c_header(symbol: str, header: str = "model_data.h") -> str:
 extern "C" {{
 #endif
 
-/* The .tflite file, on a {ALIGNMENT}-byte boundary; constant, so that a linker may leave it in flash. */
+/* The network as a .tflite file, on a {ALIGNMENT}-byte boundary; constant, so that a linker may leave it in flash. */
 extern const unsigned char {symbol}[];
 extern const unsigned int {symbol}_len;
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tta_lite.export.check import Check
 from tta_lite.export.golden import little_endian
+from tta_lite.export.manifest import network_bytes
 from tta_lite.export.selftest import SOURCE, golden_count_in
 
 FLAGS = ("-std=c++17", "-Wall", "-Wextra", "-Werror")
@@ -43,7 +44,7 @@ extern "C" int run_model(const void* input, void* output) {
 }
 """
 _SAME_ARRAY = """\
-static std::FILE* model = std::fopen("model.tflite", "rb");
+static std::FILE* model = std::fopen("network.tflite", "rb");
   static unsigned at = 0;
   for (int byte; model && (byte = std::fgetc(model)) != EOF; ++at) {
     if (at >= @SYMBOL@_len || byte != @SYMBOL@[at]) return 4;
@@ -101,7 +102,7 @@ def _on_host(
         if said := _run(link, build):
             yield Check("self-test", False, f"it does not link: {said}")
             return
-        shutil.copyfile(place / "model.tflite", build / "model.tflite")
+        (build / "network.tflite").write_bytes(network_bytes(place, manifest))
         held = golden_count_in(place)
         _play_back(build, computed[:held])
         if said := _run([str(build / "selftest")], build):

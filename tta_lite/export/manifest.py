@@ -11,7 +11,7 @@ from typing import Any
 from tta_lite.export.check import Check
 from tta_lite.types import InputError
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "MANIFEST.json"
 SUMS = "SHA256SUMS"
 
@@ -47,6 +47,12 @@ def read_manifest(place: Path) -> dict[str, Any]:
     if not isinstance(files, dict) or not all(isinstance(record, dict) for record in files.values()):
         raise InputError(f"{path} must list the files of the artifact. Received: {files!r}")
     return manifest
+
+
+def network_bytes(place: Path, manifest: Mapping[str, Any]) -> bytes:
+    """-> the network that model.tflite holds, as it was measured, without the metadata around it."""
+    start, size = manifest["network"]["offset"], manifest["network"]["bytes"]
+    return (place / "model.tflite").read_bytes()[start : start + size]
 
 
 def file_checks(place: Path, manifest: Mapping[str, Any]) -> Iterator[Check]:

@@ -57,7 +57,7 @@ def model_io_header(
     if normalisation is not None:
         parts.append(_pixels(input_edge, normalisation))
     if labels is not None:
-        parts.append(_labels(labels))
+        parts.append(label_table(labels))
     return "\n\n".join([*parts, "#endif"]) + "\n"
 
 
@@ -109,6 +109,16 @@ def c_type(edge: Edge) -> str:
     return _C_TYPES[edge.dtype.name]
 
 
+def label_table(labels: Sequence[str]) -> str:
+    """-> the labels as a C array, as `model_io_header` writes them."""
+    lines = "".join(f"    {c_string(label)},\n" for label in labels)
+    return (
+        "/* The places of the output's last dimension, in UTF-8. */\n"
+        f"#define MODEL_LABEL_COUNT {len(labels)}\n"
+        f"static const char* const model_labels[MODEL_LABEL_COUNT] = {{\n{lines}}};"
+    )
+
+
 def _edge(side: str, edge: Edge) -> str:
     if min(edge.shape, default=1) < 1:
         raise InputError(
@@ -157,13 +167,4 @@ def _pixels(edge: Edge, normalisation: Normalisation) -> str:
         "/* A pixel as the network takes it. A table of 256 entries a channel saves the division. */\n"
         "static inline model_input_t model_input_from_pixel(unsigned char pixel, int channel) {\n"
         f"{body}}}"
-    )
-
-
-def _labels(labels: Sequence[str]) -> str:
-    lines = "".join(f"    {c_string(label)},\n" for label in labels)
-    return (
-        "/* The places of the output's last dimension, in UTF-8. */\n"
-        f"#define MODEL_LABEL_COUNT {len(labels)}\n"
-        f"static const char* const model_labels[MODEL_LABEL_COUNT] = {{\n{lines}}};"
     )

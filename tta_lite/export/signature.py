@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
@@ -19,10 +20,11 @@ SERVING_DEFAULT = "serving_default"
 BUFFER_ALIGNMENT = 16
 
 
-class _AlignedBuffer(schema.BufferT):
+class AlignedBuffer(schema.BufferT):
     """Constant data that lands on a 16-byte boundary of the file; the generated class keeps only 4."""
 
-    def Pack(self, builder):  # noqa: N802 (the generated name)
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 (the generated name)
+        """-> the place of the table, which is written with its data."""
         data = None
         if self.data is not None and len(self.data):
             content = bytes(self.data)
@@ -75,7 +77,7 @@ def _tensor_map(argument: str, names: Sequence[str], tensors: Sequence[int]) -> 
     return entries
 
 
-def _aligned(buffer: schema.BufferT) -> _AlignedBuffer:
-    aligned = _AlignedBuffer()
+def _aligned(buffer: schema.BufferT) -> AlignedBuffer:
+    aligned = AlignedBuffer()
     aligned.data = buffer.data
     return aligned

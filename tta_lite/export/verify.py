@@ -16,9 +16,13 @@ from tta_lite.export.check import Check
 from tta_lite.export.compile_check import compile_checks
 from tta_lite.export.contents import read_contents
 from tta_lite.export.golden import INDEX, edge_record
-from tta_lite.export.manifest import MANIFEST, file_checks, read_manifest
+from tta_lite.export.manifest import MANIFEST, file_checks, network_bytes, read_manifest
+from tta_lite.export.metadata import metadata_fault
+from tta_lite.export.metadata_file import NAME, network_in, read_metadata
+from tta_lite.export.model_io import HEADER, label_table
 from tta_lite.export.runner import TFLitePredictor
 from tta_lite.files import to_json_text
+from tta_lite.types import InputError
 
 # The library's own kernels beside XNNPACK's: a phone or board may run either.
 KERNELS = ("xnnpack", "builtin")
@@ -49,6 +53,7 @@ def verify_artifact(folder: str | Path) -> Iterator[Check]:
     yield model
     if not model.passed:
         return
+    yield _metadata_check(place, manifest)
     vectors = _read_vectors(place)
     outputs: list[np.ndarray] = []
     for kernels in KERNELS:
@@ -78,6 +83,31 @@ def _model_check(place: Path, manifest: Mapping[str, Any]) -> Check:
         return Check("model", False, f"model.tflite is another than {MANIFEST} names")
     edges = " -> ".join(f"{manifest[s]['dtype']} {manifest[s]['shape']}" for s in ("input", "output"))
     return Check("model", True, f"model.tflite loads in LiteRT, {edges}")
+
+
+def _metadata_check(place: Path, manifest: Mapping[str, Any]) -> Check:
+    tflite = (place / "model.tflite").read_bytes()
+    contents, labels, told = read_contents(tflite), manifest["labels"], manifest["network"]
+    try:
+        record, files = read_metadata(tflite)
+        network = network_in(tflite, told["offset"], told["bytes"])
+        fault = metadata_fault(
+            record,
+            files,
+            inputs=len(contents.inputs),
+            outputs=len(contents.outputs),
+            labels=labels,
+            normalisation=manifest["normalisation"],
+        )
+    except InputError as error:
+        return Check("metadata", False, f"model.tflite: {error}")
+    digest = hashlib.sha256(network).hexdigest()
+    if not fault and digest != told["sha256"]:
+        fault = f"the network must have the SHA-256 {told['sha256']} of {MANIFEST}. Received: {digest}"
+    if not fault and labels is not None and label_table(labels) not in (place / HEADER).read_text(encoding="ascii"):
+        fault = f"{HEADER} must name {labels}. Received: others"
+    what = f"around the network, with {'no' if labels is None else len(labels)} labels"
+    return Check("metadata", not fault, f"{NAME} of model.tflite: {fault or what}")
 
 
 def _read_vectors(place: Path) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -117,5 +147,6 @@ def _ops_check(place: Path) -> Check:
 
 def _array_check(place: Path, manifest: Mapping[str, Any]) -> Check:
     written = (place / "model_data.cc").read_bytes()
-    passed = written == c_source((place / "model.tflite").read_bytes(), manifest["c_array"]["symbol"])
-    return Check("C array", passed, f"model_data.cc holds {'' if passed else 'other bytes than '}model.tflite")
+    passed = written == c_source(network_bytes(place, manifest), manifest["c_array"]["symbol"])
+    what = "the network of model.tflite"
+    return Check("C array", passed, f"model_data.cc holds {'' if passed else 'other bytes than '}{what}")

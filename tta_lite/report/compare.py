@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tta_lite.export.manifest import MANIFEST, network_bytes, read_manifest
 from tta_lite.files import digest
 from tta_lite.measure.benchmark import Comparison, benchmark_together
 from tta_lite.report import columns as cols
@@ -59,13 +61,21 @@ def read_run(path: str | Path) -> Run:
     file = folder / "artifact" / FILE
     if not entries or not file.is_file():
         raise InputError(f"{folder} must be of a run that has finished, with its artifact. Received: none in it")
-    wanted = digest(file)
     files = {digest(found): found.parent.name for found in sorted((folder / "steps").glob(f"*/{FILE}"))}
-    place = files.get(wanted, "")
+    place = files.get(_network_digest(file, files), "")
     for entry in reversed(entries):
         if entry.verdict is Verdict.TAKEN and place.partition("-")[2] == slug(entry.name):
             return Run(str(path), recipe, entries, entry, file)
     raise InputError(f"{file} must be the file of one of the run's rows. Received: another one")
+
+
+def _network_digest(file: Path, known: Collection[str]) -> str:
+    """-> the digest of the network in an artifact's file, which is that of its row's file."""
+    whole = digest(file)
+    # Until format 3 an artifact held the row's file without metadata around it.
+    if whole in known or not (file.parent / MANIFEST).is_file():
+        return whole
+    return hashlib.sha256(network_bytes(file.parent, read_manifest(file.parent))).hexdigest()
 
 
 def compare_runs(
