@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from absl import flags, logging
 from rich.console import Console
 
 from recipes import guideline
@@ -179,9 +180,13 @@ on_a_terminal(sys.argv[1])
 
 def on_a_terminal(how: str) -> None:
     """A made-up run on standard output, which ends or fails."""
+    # As a recipe does: before it, the log goes to whatever standard error is.
+    flags.FLAGS(["recipe"])
+    logging.use_absl_handler()
     assert live.is_shown()
     bench = MadeUpBench(Figures(), {("G1", "a"): Figures(ms=60)}, 4 if how == "fails" else None)
-    with LiveDisplay(ROWS, BUDGET) as panel:
+    with LiveDisplay(ROWS, BUDGET) as panel, guideline._log_to(sys.stderr):
+        logging.warning("a line of the log")
         panel.plan(COSTS)
         panel.write("[2/7] G1: a line")
         print("a print", flush=True)
@@ -191,6 +196,7 @@ def on_a_terminal(how: str) -> None:
         except KilledError as error:
             raise KeyboardInterrupt from error
         time.sleep(0.1)
+    logging.warning("after the panel")
     print("the table", flush=True)
 
 
@@ -215,11 +221,15 @@ def test_a_terminal_is_left_as_it_was(how):
     os.close(leader)
     assert (process.wait(timeout=60) == 0) == (how == "ends"), seen.decode()
     text = seen.decode()
-    for line in ("[2/7] G1: a line", "a print", "a warning", "step 2/7", "at most"):
+    for line in ("a line of the log", "[2/7] G1: a line", "a print", "a warning", "step 2/7", "at most"):
         assert line in text
     # Hidden once, shown again after the last panel; what comes then has no panel under it.
     assert text.count("\x1b[?25l") == 1 and text.rindex("\x1b[?25h") > text.rindex("step ")
     after = text[text.rindex("\x1b[?25h") :]
+    # What stands above the panel was written where the panel had been erased.
+    for line in ("a line of the log", "a warning"):
+        assert "step " not in text[: text.index(line)].split("\x1b[2K")[-1]
+    assert ("after the panel" in after) == (how == "ends")
     assert ("the table" if how == "ends" else "KeyboardInterrupt") in after
     assert "tensorflow" not in text
 
