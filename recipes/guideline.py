@@ -17,11 +17,12 @@ Writes the run folder --out: table.md, table.csv, report.html, plots/, steps/ an
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from absl import flags, logging
 
@@ -30,7 +31,11 @@ from tta_lite.report.language import LANGUAGES
 from tta_lite.types import Budget, InputError
 
 if TYPE_CHECKING:
-    from tta_lite.guideline.program import PlanLine
+    from tta_lite.compat import keras
+    from tta_lite.guideline.preflight import Preflight
+    from tta_lite.guideline.program import PlanLine, Request, Result
+    from tta_lite.report.run_folder import RunFolder
+    from tta_lite.types import Task
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,7 +43,7 @@ else:
     import tomli as tomllib
 
 # What may differ between a run and its resumption.
-DISPLAY_FLAGS = ("out", "dry_run", "config", "model", "language")
+DISPLAY_FLAGS = ("out", "dry_run", "config", "model", "language", "live")
 
 _CONFIG = flags.DEFINE_string("config", None, "A TOML file with any of these flags; those that are typed win.")
 _MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras or .h5 file of tf_keras.")
@@ -73,6 +78,7 @@ _FLIP_TEST = flags.DEFINE_bool("flip_test", False, "pose: score the mean of a pi
 _SEED = flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", 0, 2**32 - 1)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be done and how long it takes, and stop.")
 _LANGUAGE = flags.DEFINE_enum("language", "en", tuple(LANGUAGES), "Of report.html.")
+_LIVE = flags.DEFINE_bool("live", True, "On a terminal, a panel with the step, the time left and the latest row.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
@@ -104,7 +110,7 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.models.backbones import LIGHT_BACKBONES
     from tta_lite.models.files import load_network
     from tta_lite.report import guideline as report
-    from tta_lite.report import table
+    from tta_lite.report import live, table
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder
     from tta_lite.tasks.find import find_task
@@ -153,7 +159,10 @@ def main(argv: Sequence[str]) -> None:
     print(f"run folder: {_OUT.value}", flush=True)
     for notice in folder.notices:
         print(notice, flush=True)
-    result = program.run(model, task, request, folder)
+    if _LIVE.value and live.is_shown():
+        result = _run_live(model, task, request, folder, known)
+    else:
+        result = program.run(model, task, request, folder)
     page = report.write_report(
         folder,
         result,
@@ -166,6 +175,36 @@ def main(argv: Sequence[str]) -> None:
     table.print_table(result.outcome.entries)
     print(report.verdict_text(result))
     print(f"report: {page}")
+
+
+def _run_live(model: keras.Model, task: Task, request: Request, folder: RunFolder, known: Preflight) -> Result:
+    """Runs under a panel; what is left of the plan is its time left."""
+    from tta_lite.guideline import program
+    from tta_lite.guideline.bench import START
+    from tta_lite.guideline.progress import RowFinished
+    from tta_lite.guideline.steps import STEPS
+    from tta_lite.report.live import LiveDisplay
+
+    rows, finished = (START, *STEPS), folder.read_ledger()
+    with LiveDisplay(rows, request.budget) as display, _log_to(sys.stderr):
+        if len(finished) < len(rows):
+            for entry in finished:
+                display.tell(RowFinished(entry, before=True))
+            display.doing("a few steps of training are timed, for the time left")
+            display.plan({line.step: line.cost for line in program.plan(model, task, request, known)})
+        return program.run(model, task, request, folder, write=display.write, tell=display.tell)
+
+
+@contextlib.contextmanager
+def _log_to(stream: TextIO) -> Iterator[None]:
+    """Within it, log lines go to `stream` and not past the panel to what standard error was at the start."""
+    handler = logging.get_absl_handler().python_handler
+    old = handler.setStream(stream)
+    try:
+        yield
+    finally:
+        if old is not None:
+            handler.setStream(old)
 
 
 def _print_plan(lines: Sequence[PlanLine]) -> None:

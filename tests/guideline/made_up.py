@@ -9,6 +9,7 @@ from typing import Any
 
 from tta_lite.guideline.bench import START, Outcome, Sketch, Step, Trial
 from tta_lite.guideline.ladder import climb
+from tta_lite.guideline.progress import Tell, untold
 from tta_lite.guideline.reasons import Reason
 from tta_lite.measure.benchmark import Benchmark, Comparison
 from tta_lite.types import Budget, Candidate, InputError, Latency, LedgerEntry, MeasuredOn, Report, Verdict
@@ -146,7 +147,12 @@ def step(name: str, *trials: str, why: str = "", fault: str = "") -> Step:
 
 
 def run(
-    bench: MadeUpBench, steps: Sequence[Step], budget: Budget, ledger: Ledger | None = None, promising: int = 2
+    bench: MadeUpBench,
+    steps: Sequence[Step],
+    budget: Budget,
+    ledger: Ledger | None = None,
+    promising: int = 2,
+    tell: Tell = untold,
 ) -> Outcome:
     """Climbs silently."""
     ledger = ledger or Ledger()
@@ -158,4 +164,5 @@ def run(
         keep=ledger.keep,
         promising=promising,
         write=lambda text: None,
+        tell=tell,
     )

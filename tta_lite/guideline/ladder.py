@@ -16,6 +16,7 @@ from typing import Any
 from tta_lite.guideline import budget as budgets
 from tta_lite.guideline.bench import START, Bench, Outcome, Sketch, State, Step, Trial
 from tta_lite.guideline.figures import entry_of, gains, judgement, with_latencies
+from tta_lite.guideline.progress import RowBegan, RowFinished, Tell, TrialBegan, untold
 from tta_lite.guideline.reasons import (
     Reason,
     fault_of,
@@ -48,6 +49,7 @@ def climb(
     keep: Callable[[Sequence[LedgerEntry]], None],
     promising: int = 2,
     write: Callable[[str], object] = print,
+    tell: Tell = untold,
 ) -> Outcome:
     """Takes step after step until the budget is met or no step is left.
 
@@ -58,18 +60,22 @@ def climb(
       read: -> the entries that an earlier call has kept.
       keep: keeps the entries so far.
       promising: how many settings of a step are trained at most.
-      write: where progress goes.
+      write: where progress goes,
+      tell: and the same as records.
 
     Raises:
       InputError: something that is limited cannot be measured, or the bench raises one.
     """
     entries = {entry.name: entry for entry in read()}
     rows = (START, *(step.name for step in steps))
-    if START not in entries:
+    old = START in entries
+    if not old:
         write(f"[1/{len(rows)}] {START}")
+        tell(RowBegan(START, 1, len(rows)))
         first = bench.start()
         entries[START] = _timed({START: first}, {START: bench.file(START)}, bench, budget)[START]
         keep(list(entries.values()))
+    tell(RowFinished(entries[START], before=old))
     current = [row for row in rows if row in entries and entries[row].verdict is Verdict.TAKEN][-1]
     state = State(budget, bench.load(current), current, entries)
     for place, step in enumerate(steps, start=2):
@@ -77,6 +83,7 @@ def climb(
         if step.name in entries:
             write(f"{title}: finished before ({entries[step.name].verdict.value})")
             bench.tidy(step.name)
+            tell(RowFinished(entries[step.name], before=True))
             continue
         over = budgets.ratios(state.report, budget)
         why = list(step.gate(state))
@@ -86,18 +93,20 @@ def climb(
             entries[step.name] = entry_of(step, Verdict.SKIPPED, why, Report(), 0.0)
         else:
             write(f"{title}: {budgets.standing(state.report, budget)}")
-            entries.update(_tried(step, state, bench, promising, title, write))
+            tell(RowBegan(step.name, place, len(rows)))
+            entries.update(_tried(step, state, bench, promising, title, write, tell))
             if entries[step.name].verdict is Verdict.TAKEN:
                 state = dataclasses.replace(state, candidate=bench.load(step.name), current=step.name)
         write(f"{title}: {entries[step.name].verdict.value}. {entries[step.name].why}")
         keep(list(entries.values()))
         bench.tidy(step.name)
+        tell(RowFinished(entries[step.name]))
     met = not budgets.broken(budgets.ratios(state.report, budget))
     return Outcome(tuple(entries.values()), state.current, met, state)
 
 
 def _tried(
-    step: Step, state: State, bench: Bench, promising: int, title: str, write: Callable[[str], object]
+    step: Step, state: State, bench: Bench, promising: int, title: str, write: Callable[[str], object], tell: Tell
 ) -> dict[str, LedgerEntry]:
     """-> the rows with the new one, all with the latencies of one comparison."""
     began = time.monotonic()
@@ -108,16 +117,17 @@ def _tried(
         except InputError as error:
             fault = reason("all_faulty", count=1, fault=fault_of(error))
             return {step.name: entry_of(step, Verdict.SKIPPED, [fault], Report(), time.monotonic() - began)}
-        record = _outlook(step, trials, state, bench, promising, title, write)
+        record = _outlook(step, trials, state, bench, promising, title, write, tell)
         record["seconds"] = time.monotonic() - began
         bench.remember(step.name, record)
     else:
         began -= record["seconds"]
     tried = record["trials"]
-    chosen = [one["name"] for one in tried if one["status"] == "promising"]
+    chosen = {one["name"]: one["label"] for one in tried if one["status"] == "promising"}
     finished: dict[str, LedgerEntry] = {}
-    for number, name in enumerate(chosen, start=1):
+    for number, (name, label) in enumerate(chosen.items(), start=1):
         write(f"{title}: {name} ({number} of {len(chosen)} promising)")
+        tell(TrialBegan(label, number, len(chosen), promising=True))
         finished[name] = bench.finish(step.name, name)
     if not finished:
         verdict, why = _nothing(tried)
@@ -133,6 +143,7 @@ def _outlook(
     promising: int,
     title: str,
     write: Callable[[str], object],
+    tell: Tell,
 ) -> dict[str, Any]:
     """The cheap measure: what each trial costs untrained, and which of them are worth more."""
     records: dict[str, dict[str, Any]] = {}
@@ -140,6 +151,7 @@ def _outlook(
     for number, trial in enumerate(trials, start=1):
         label = with_said("label", trial.what)
         write(f"{title}: {trial.label} ({number} of {len(trials)})")
+        tell(TrialBegan(trial.label, number, len(trials), promising=False))
         sketch = bench.sketch(step.name, trial)
         status = "cannot be used" if sketch.fault else "no gain"
         records[trial.name] = {"name": trial.name, **label, "status": status, **with_said("why", sketch.fault)}

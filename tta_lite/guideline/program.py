@@ -15,6 +15,7 @@ from tta_lite.guideline.bench import START, Outcome, State, Step
 from tta_lite.guideline.case_study import Journal, say
 from tta_lite.guideline.ladder import climb
 from tta_lite.guideline.preflight import Preflight
+from tta_lite.guideline.progress import Cost, Tell, untold
 from tta_lite.guideline.reasons import Reason, sentence
 from tta_lite.guideline.steps import Setting, Settings, guideline_steps
 from tta_lite.guideline.timing import QUICK_RULES
@@ -66,7 +67,13 @@ class Result:
 
 
 def run(
-    model: keras.Model, task: Task, request: Request, journal: Journal, *, write: Callable[[str], Any] = say
+    model: keras.Model,
+    task: Task,
+    request: Request,
+    journal: Journal,
+    *,
+    write: Callable[[str], Any] = say,
+    tell: Tell = untold,
 ) -> Result:
     """Goes through the guideline; goes on where a killed run stopped.
 
@@ -75,7 +82,8 @@ def run(
       task: its data, loss and metric. ``steps_per_epoch`` 0: it has no training data.
       request: the budget, the board and the rules.
       journal: where rows are kept, such as a `tta_lite.report.run_folder.RunFolder`.
-      write: where progress goes.
+      write: where progress goes,
+      tell: and the same as records.
 
     Raises:
       InputError: the network or the data cannot be used, or what is limited cannot be measured.
@@ -83,9 +91,8 @@ def run(
     setting = _setting(task, request)
     steps = guideline_steps(setting)
     runtime = request.board.runtime(request.runtime)
-    bench = Workshop(
-        model, task, runtime, [step.name for step in steps], journal, request.fit, request.rules, write=write
-    )
+    rows = [step.name for step in steps]
+    bench = Workshop(model, task, runtime, rows, journal, request.fit, request.rules, write=write, tell=tell)
 
     def keep(entries: Sequence[LedgerEntry]) -> None:
         journal.write_ledger(entries)
@@ -99,6 +106,7 @@ def run(
         keep=keep,
         promising=request.promising,
         write=write,
+        tell=tell,
     )
     side = model.inputs[0].shape[1]
     return Result(outcome, tuple(advice(outcome.state, request.board, side)))
@@ -112,13 +120,18 @@ class PlanLine:
       step: its name.
       why: why it is left out, as far as is known before anything is measured; empty: it is tried.
       trials: what is tried.
-      seconds: that it takes on this machine at most, as far as is known.
+      cost: what it takes on this machine at most, as far as is known.
     """
 
     step: str
     why: str
     trials: tuple[str, ...]
-    seconds: float
+    cost: Cost
+
+    @property
+    def seconds(self) -> float:
+        """That it takes at most."""
+        return self.cost.seconds
 
 
 def plan(model: keras.Model, task: Task, request: Request, known: Preflight) -> list[PlanLine]:
@@ -139,17 +152,28 @@ def plan(model: keras.Model, task: Task, request: Request, known: Preflight) -> 
     state = State(request.budget, Candidate(model), START, {START: first})
     # A file, the worker's start and its runs.
     timing_s = request.rules["rounds"] * (0.5 + request.rules["min_secs"] / request.rules["rounds"])
-    lines = [PlanLine(START, "", ("the unmodified network",), known.convert_s + score_s + timing_s)]
-    for step in guideline_steps(setting):
+    cost = Cost(finishes=1, finish_s=known.convert_s + score_s, last_s=timing_s)
+    lines = [PlanLine(START, "", ("the unmodified network",), cost)]
+    for place, step in enumerate(guideline_steps(setting), start=1):
         why = _known_gate(step, state)
         if why:
-            lines.append(PlanLine(step.name, why, (), 0.0))
+            lines.append(PlanLine(step.name, why, (), Cost()))
             continue
         trials = step.trials(state)
-        trained = sorted((trial.epochs for trial in trials), reverse=True)[: request.promising]
-        seconds = len(trials) * (known.convert_s + timing_s) + len(trained) * (score_s + known.convert_s)
-        seconds += sum(trained) * task.steps_per_epoch * step_s
-        lines.append(PlanLine(step.name, "", tuple(trial.label for trial in trials), seconds))
+        finishes = min(len(trials), request.promising)
+        epochs = max((trial.epochs for trial in trials), default=0)
+        # Keras looks at the test part after each epoch, which is half of a score.
+        cost = Cost(
+            trials=len(trials),
+            sketch_s=known.convert_s,
+            finishes=finishes,
+            finish_s=known.convert_s + score_s,
+            train_s=epochs * (task.steps_per_epoch * step_s + score_s / 2),
+            # Beside the trials the first row and the one that stands; in the end all rows.
+            first_s=(len(trials) + 2) * timing_s,
+            last_s=(place + finishes) * timing_s,
+        )
+        lines.append(PlanLine(step.name, "", tuple(trial.label for trial in trials), cost))
     return lines
 
 

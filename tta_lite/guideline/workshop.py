@@ -23,12 +23,14 @@ from tta_lite.guideline.bench import START, Sketch, Trial
 from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, TRAINING, report_on_paper, say
 from tta_lite.guideline.checks import as_if_trained, missing_ops
 from tta_lite.guideline.delegated import delegation_note
+from tta_lite.guideline.progress import Scoring, Tell, Timed, Trained, untold
 from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, reason, said_in, with_said
 from tta_lite.measure.benchmark import Comparison, benchmark, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
 from tta_lite.models.files import load_network
 from tta_lite.tasks.stream import first_inputs
+from tta_lite.training.callbacks import EpochsDone
 from tta_lite.training.fit import FitSettings, fit, training_seconds
 from tta_lite.training.pruning import Pruning, sparsity
 from tta_lite.types import FP32, Candidate, ExportSpec, InputError, LedgerEntry, Task, Verdict
@@ -56,7 +58,8 @@ class Workshop:
       folders: the run folder.
       settings: by which every trial is trained; its epochs and learning rate hold for what starts anew.
       rules: of `benchmark_together`.
-      write: where progress goes.
+      write: where progress goes,
+      tell: and the same as records.
     """
 
     def __init__(
@@ -70,10 +73,11 @@ class Workshop:
         rules: Mapping[str, Any],
         *,
         write: Callable[[str], Any] = say,
+        tell: Tell = untold,
     ):
         self.model, self.task, self.runtime = model, task, runtime
         self.rows, self.folders = (START, *rows), folders
-        self.settings, self.rules, self.write = settings, rules, write
+        self.settings, self.rules, self.write, self.tell = settings, rules, write, tell
 
     def start(self) -> LedgerEntry:
         """The unmodified network as a float32 file, scored."""
@@ -159,7 +163,8 @@ class Workshop:
     def compare(self, files: Mapping[str, Path]) -> Comparison:
         """Times files in turn on this machine."""
         self.write(f"timing {len(files)} files in turn, {self.rules['rounds']} rounds")
-        return benchmark_together(files, **self.rules)
+        self.tell(Timed(0, self.rules["rounds"] * len(files)))
+        return benchmark_together(files, **self.rules, progress=lambda done, count, _: self.tell(Timed(done, count)))
 
     def timing(self) -> Mapping[str, Any]:
         """The rules by which files are timed."""
@@ -222,7 +227,8 @@ class Workshop:
             precision=needs["precision"],
             pruning=None if needs["sparsity"] is None else Pruning(needs["sparsity"]),
         )
-        return fit(candidate, self.task, settings, folder / TRAINING, label=label, write=self.write)
+        watchers = [EpochsDone(lambda done, count, logs: self.tell(Trained(done, count, logs)))]
+        return fit(candidate, self.task, settings, folder / TRAINING, label=label, callbacks=watchers, write=self.write)
 
     def _scored(self, row: str, candidate: Candidate, folder: Path, label: Said, began: float) -> LedgerEntry:
         file = folder / FILE
@@ -239,6 +245,7 @@ class Workshop:
         except InputError as error:
             details["fault"] = str(error)
             return LedgerEntry(row, "", Verdict.TOO_LOSSY, "", report, time.monotonic() - began, details)
+        self.tell(Scoring())
         self.write(f"{row}: scoring {details['label']} through the interpreter")
         accuracy = self.task.score(TFLitePredictor(tflite))
         predict = tf.function(lambda batch: candidate.model(batch, training=False), reduce_retracing=True)

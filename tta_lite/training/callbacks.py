@@ -80,6 +80,27 @@ class Progress(keras.callbacks.Callback):
         self._last = now
 
 
+class EpochsDone(keras.callbacks.Callback):
+    """Tells how far a training is: the epochs that are done, with a part of the one that runs, of how many.
+
+    Args:
+      tell: called when an epoch begins and after every step, with what Keras logs.
+    """
+
+    def __init__(self, tell: Callable[[float, int, dict[str, float]], Any]) -> None:
+        super().__init__()
+        self.tell, self._epoch = tell, 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Remembers the epoch."""
+        self._epoch = epoch
+        self.tell(epoch, self.params["epochs"], {})
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Tells."""
+        self.tell(self._epoch + (batch + 1) / self.params["steps"], self.params["epochs"], dict(logs or {}))
+
+
 class StopOnNaN(keras.callbacks.Callback):
     """Ends a training whose loss or weights are no longer numbers, and remembers where: (epoch, step), from 0."""
 
