@@ -33,6 +33,8 @@ def test_the_task_of_one_s_own(tmp_path, monkeypatch):
     np.testing.assert_array_equal(first[0], again[0])
     later = list(task.train_data(seed=1).take(3).as_numpy_iterator())[2]
     np.testing.assert_array_equal(first[0], later[0])
+    shown = task.show(first[0], np.eye(3)[first[1]])
+    assert shown.shape == first[0].shape and shown.dtype == np.uint8
     assert task.score(lambda pictures: np.eye(3)[_truth(task, pictures)]).value == 100.0
     # Who always says ground has all of it less what is not, and nothing else.
     ground = task.score(lambda pictures: np.broadcast_to([1.0, 0, 0], (*pictures.shape[:3], 3)))

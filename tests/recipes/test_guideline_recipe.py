@@ -116,8 +116,10 @@ def test_it_decides_explains_and_stops(place, whole):
 
 def test_the_page_says_all_of_it(place, whole):
     page = (place / "whole/report.html").read_text()
-    for text in ("The budget", "file, KiB", "at most 60", "What was tried", "bottlenecks, 60% of the MACs", "CONV_2D"):
+    for text in ("The budget", "file, KiB", "at most 60", "What was tried", "bottlenecks, 60% of the MACs", "CONV_2D",
+                 "Where the time goes, layer by layer", "The same pictures, row by row"):  # fmt: skip
         assert text in page
+    assert list(json.loads((place / "whole/layers.json").read_text())["costs"]) == ["none", "G3"]
     for row in ledger(place / "whole"):
         assert row["clause"] in page
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from tests.guideline.made_up import Figures, MadeUpBench, run
@@ -12,6 +13,9 @@ from tta_lite.guideline.checks import Miss
 from tta_lite.guideline.preflight import Preflight, Support
 from tta_lite.guideline.program import Request, Result
 from tta_lite.guideline.reasons import Reason, all_of, reason, with_said
+from tta_lite.measure.layer_latency import LayerCosts, StageCost
+from tta_lite.measure.stages import Stage
+from tta_lite.report.samples import INPUTS, TRUTH, Classes, Samples
 from tta_lite.types import Budget, Candidate
 
 FAULT = "Argument `alpha` must be known. Received: 0.1"
@@ -38,6 +42,15 @@ LABELS = {
     "int8": reason("label_int8"),
     "fp16": reason("label_fp16"),
 }
+COST = StageCost(Stage(0, 3, "stem", "stage1_conv", 3, 30_000_000), 2.5, 2.25, 3.0)
+MADE_UP_COSTS = {
+    START: LayerCosts((COST, StageCost(Stage(3, 4, "heatmaps", "heatmaps", 1, 15_000_000), 7.5, 7.0, 8.5)), 10.0, 3),
+    "G2": LayerCosts((dataclasses.replace(COST, latency_ms=0.0, low_ms=-0.5),), 1.25, 3),
+}
+MADE_UP_SAMPLES = Samples(
+    pictures={INPUTS: b"drawn", TRUTH: b"drawn", START: b"drawn"},
+    classes=Classes((b"drawn", b"drawn"), ("1", "2"), {START: (("1", 98.4), ("3", 51.2))}),
+)
 LAYERS = "backbone/stage1_block1_expand_relu, heatmaps"
 
 

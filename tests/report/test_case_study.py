@@ -20,6 +20,7 @@ from tta_lite.export.tflite import export_tflite
 from tta_lite.guideline import case_study
 from tta_lite.guideline.rows import ROWS
 from tta_lite.report import case_study as report
+from tta_lite.report import skeletons
 from tta_lite.report.environment import describe_run
 from tta_lite.report.page import data_uri
 from tta_lite.report.run_folder import RunFolder
@@ -123,7 +124,7 @@ def test_a_strip_a_row_shows_the_people(finished):
     assert list(views) == list(NAMES)
     sizes = {Image.open(io.BytesIO(png)).size for png in views.values()}
     assert len(sizes) == 1
-    assert sizes.pop()[0] >= 3 * report.TILE
+    assert sizes.pop()[0] >= 3 * skeletons.CROP
     # Other predictions, other pictures.
     assert len(set(views.values())) == len(views)
     page = finished.page.read_text()

@@ -13,7 +13,7 @@ import jinja2
 import pytest
 from jinja2 import nodes
 
-from tests.report.made_up_guideline import FAULT, made_up_run
+from tests.report.made_up_guideline import FAULT, MADE_UP_COSTS, MADE_UP_SAMPLES, made_up_run
 from tests.report.test_page import Reader, strip  # noqa: F401
 from tta_lite.datasets.pose_set import JOINT_SETS
 from tta_lite.guideline import reasons
@@ -28,9 +28,11 @@ from tta_lite.report import (
     headline,
     korean,
     korean_reasons,
+    layers,
     page,
     plot_fonts,
     plots,
+    samples,
     table,
 )
 from tta_lite.report.language import ENGLISH, KOREAN, LANGUAGES
@@ -108,6 +110,8 @@ def guideline_page(say) -> str:
         "dataset": "drawn",
         "command": "tta-lite guideline",
         **guideline.page_context(result, request, known, say),
+        "layers": layers.layers_view(MADE_UP_COSTS, say=say),
+        **samples.samples_view(MADE_UP_SAMPLES, result.outcome.entries, say),
     }
     context["recipe"] = {
         "seed": 3, "flags": {"epochs": 140}, "packages": {"tensorflow": "2.21.0"},

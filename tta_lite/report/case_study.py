@@ -15,8 +15,8 @@ from tta_lite.report import page, plots, table
 from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.outputs import output_names
 from tta_lite.report.run_folder import RunFolder
-from tta_lite.report.skeletons import skeleton_strip
-from tta_lite.tasks import crop
+from tta_lite.report.samples import spread
+from tta_lite.report.skeletons import people_strip
 from tta_lite.types import LedgerEntry
 
 TITLE = "PoseResNet made light: the case study of the TTA guideline"
@@ -25,7 +25,6 @@ SUMMARY = (
     "quantisation (G3), reduced precision (G4) or pruning (G5), each measured as a TFLite file."
 )
 GOLDEN = 3
-TILE = 192
 
 
 def write_report(
@@ -127,15 +126,11 @@ def _write_artifact(
 
 def _strips(folder: RunFolder, entries: Sequence[LedgerEntry], people: PoseSet, count: int) -> Mapping[str, bytes]:
     """-> row -> PNG of the same people in every row, spread over the test set."""
-    chosen = np.unique(np.linspace(0, len(people) - 1, num=min(count, len(people))).astype(int))
-    matrices = [crop.crop_matrix(people.center[i], float(people.box[i]), TILE) for i in chosen]
-    pictures = np.stack([crop.warp(people.load(int(i)), m, TILE) for i, m in zip(chosen, matrices, strict=True)])
-    truth = np.stack([crop.apply(m, people.joints[i]) for i, m in zip(chosen, matrices, strict=True)])
+    chosen = spread(len(people), count)
     strips = {}
     for entry in entries:
         if entry.report.accuracy is None:
             continue
         found = np.load(folder.step_dir(list(ROWS).index(entry.name), entry.name) / case_study.JOINTS)
-        predicted = np.stack([crop.apply(m, found[i]) for i, m in zip(chosen, matrices, strict=True)])
-        strips[entry.name] = skeleton_strip(pictures, predicted, truth, people.annotated[chosen], people.joint_set)
+        strips[entry.name] = people_strip(people, chosen, found[chosen])
     return strips

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,21 @@ from tta_lite.export.bundle import write_bundle
 from tta_lite.guideline import budget as budgets
 from tta_lite.guideline.bench import START, Outcome
 from tta_lite.guideline.case_study import FILE
+from tta_lite.guideline.case_study import say as progress
 from tta_lite.guideline.preflight import Preflight
 from tta_lite.guideline.program import Request, Result
 from tta_lite.guideline.reasons import Reason, Said
 from tta_lite.guideline.steps import STEPS
 from tta_lite.models.backbones import Normalisation
 from tta_lite.report import columns as cols
-from tta_lite.report import page, plots, table
+from tta_lite.report import page, plots, samples, table
 from tta_lite.report.language import ENGLISH, Language
+from tta_lite.report.layers import layers_view, measured_layers
 from tta_lite.report.outputs import output_names
 from tta_lite.report.run_folder import RunFolder
 from tta_lite.tasks.pose import PoseTask
 from tta_lite.tasks.stream import first_inputs
-from tta_lite.types import LedgerEntry, Report, Task
+from tta_lite.types import InputError, LedgerEntry, Report, Task, Verdict
 
 TITLE = "The guideline, step by step"
 GOLDEN = 3
@@ -53,8 +55,11 @@ def write_report(
     *,
     command: str,
     say: Language = ENGLISH,
+    write: Callable[[str], Any] = progress,
 ) -> Path:
     """Writes ``table.md``, ``table.csv``, ``plots/``, ``report.html`` and ``artifact/``; -> the page.
+
+    What takes a minute is kept: ``layers.json``, where the time of the first and the chosen file goes.
 
     Args:
       folder: of the run.
@@ -64,21 +69,27 @@ def write_report(
       task: gives the golden inputs of the artifact.
       command: what to type to run it again.
       say: the language of the page; tables are in English.
+      write: where progress goes.
     """
     entries = result.outcome.entries
     dataset = str(getattr(getattr(task, "test", None), "name", ""))
     table.write_tables(folder, entries, dataset=dataset)
     plots.write_plots(folder, entries, _allowed(result.outcome), say)
     _write_artifact(folder, result.outcome, task, request.board.title)
+    files = _files(folder, result.outcome)
+    shown = _attempt(lambda: samples.samples(task, files), write) or samples.Samples()
     return page.write_page(
         folder,
         say(TITLE),
         entries,
+        strips=shown.people,
         context={
             "dataset": dataset,
             "command": command,
             "parts": "joint" if isinstance(task, PoseTask) else "class",
             **page_context(result, request, known, say),
+            **samples.samples_view(shown, entries, say),
+            "layers": _layers(folder, result.outcome, files, request, say, write),
         },
         say=say,
     )
@@ -176,12 +187,44 @@ def _is_lacking(cell: Said) -> bool:
     return isinstance(cell, Reason) and cell.code == "takes_not"
 
 
-def _write_artifact(folder: RunFolder, outcome: Outcome, task: Task, board: str) -> None:
+def _layers(
+    folder: RunFolder,
+    outcome: Outcome,
+    files: Mapping[str, Path],
+    request: Request,
+    say: Language,
+    write: Callable[[str], Any],
+) -> dict[str, Any]:
+    compared = {row: files[row] for row in (START, outcome.chosen) if row in files}
+    costs = _attempt(lambda: measured_layers(folder, compared, request.rules, write=write), write)
+    return layers_view(costs, plots.row_colours(outcome.entries), say) if costs else {}
+
+
+def _attempt(make: Callable[[], Any], write: Callable[[str], Any]) -> Any:
+    """-> what it makes; None, and a line of why, where it cannot: the rest of the page is worth having."""
+    try:
+        return make()
+    except InputError as error:
+        write(f"left out of the page: {error}")
+        return None
+
+
+def _files(folder: RunFolder, outcome: Outcome) -> dict[str, Path]:
+    """-> row -> its file, for the unmodified network and each one that was taken."""
+    taken = [entry.name for entry in outcome.entries if entry.verdict is Verdict.TAKEN]
+    places = {row: _step_dir(folder, row) / FILE for row in taken}
+    return {row: file for row, file in places.items() if file.is_file()}
+
+
+def _step_dir(folder: RunFolder, row: str) -> Path:
     rows = [START, *STEPS]
-    step = folder.step_dir(rows.index(outcome.chosen), outcome.chosen)
+    return folder.step_dir(rows.index(row), row)
+
+
+def _write_artifact(folder: RunFolder, outcome: Outcome, task: Task, board: str) -> None:
     inputs = first_inputs(task.validation_data(), GOLDEN)
     normalisation = getattr(task, "normalisation", None)
-    tflite = (step / FILE).read_bytes()
+    tflite = (_step_dir(folder, outcome.chosen) / FILE).read_bytes()
     write_bundle(
         folder.path / "artifact",
         tflite,

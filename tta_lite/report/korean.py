@@ -155,6 +155,48 @@ TEXTS: dict[str, str] = {
         "비교할 수 있음."
     ),
     "Settings of {step}": "{step} 단계의 설정",
+    # The layers.
+    "Where the time goes, layer by layer": "층별 연산량과 지연 시간",
+    "Layers of {row}": "{row} 행의 층",
+    "layers": "층",
+    "latency": "지연 시간",
+    (
+        "A stage is consecutive layers; all stages of a network hold about the same MACs, and a layer with more "
+        "stands alone. MACs share one scale in all charts, and so do latencies."
+    ): (
+        "연속한 층을 MACs가 비슷한 구간으로 묶음. MACs가 큰 층은 단독 구간임. MACs 막대는 모든 도표에서 같은 척도를 "
+        "쓰며, 지연 시간 막대도 마찬가지임."
+    ),
+    (
+        "LiteRT does not time layers: the file is cut after each stage, the cut files are timed in turn on this "
+        "machine, and a stage took what its file takes longer than the one before, each in its fastest of {rounds} "
+        "rounds. Beside it, in grey, the least and the most that a single round said: that is the noise."
+    ): (
+        "LiteRT는 층별 시간을 제공하지 않음: 파일을 각 구간 뒤에서 잘라 이 컴퓨터에서 번갈아 측정하고({rounds}회 중 "
+        "가장 빠른 값), 바로 앞 파일보다 더 걸린 시간을 그 구간의 지연 시간으로 봄. 옆의 회색 수치는 한 회의 최솟값과 "
+        "최댓값으로, 측정 잡음을 나타냄."
+    ),
+    "{row}: the stages sum to {sum} ms, and the whole file takes {whole} ms in the same comparison.": (
+        "{row}: 구간의 합 {sum} ms, 같은 비교에서 측정한 전체 파일 {whole} ms."
+    ),
+    " Stages that took less than the noise and are shown as 0: {count}.": (
+        " 측정 잡음보다 짧아 0으로 표시한 구간: {count}개."
+    ),
+    # The samples.
+    "The same pictures, row by row": "같은 사진에 대한 행별 예측",
+    "true class": "정답 클래스",
+    "Test picture of class {name}": "시험 사진(정답 클래스: {name})",
+    "right": "정답",
+    "wrong": "오답",
+    (
+        "Pictures that lie evenly over the test set, with the class that each exported file finds likeliest, and its "
+        "probability."
+    ): "시험 데이터 전체에서 고르게 뽑은 사진. 변환된 각 파일이 가장 높은 확률로 예측한 클래스와 그 확률.",
+    "The same examples, row by row": "같은 시험 데이터에 대한 행별 출력",
+    "Outputs of {row} for test examples": "시험 데이터에 대한 {row} 행의 출력",
+    "test examples": "시험 데이터",
+    "What the networks get": "신경망의 입력",
+    "What the outputs should be": "정답 출력",
     # The skeletons and the joints.
     "The same people, row by row": "같은 인물에 대한 행별 예측",
     "the person’s left": "인물의 왼쪽",

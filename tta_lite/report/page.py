@@ -19,6 +19,8 @@ from tta_lite.report.run_folder import RunFolder
 from tta_lite.types import LedgerEntry, Verdict
 
 PAGE = "report.html"
+# Of the context, as it is.
+PASSED_ON = ("budget", "advice", "trials", "support", "outlook", "layers", "classes", "pictures")
 CAN_AND_CANNOT = (
     "The latencies are those of the machine named above. They say which row is faster there and by how much; a board "
     "with other cores, caches and kernels can give other ratios and another order.",
@@ -63,8 +65,8 @@ def render_page(
         ``command``: what to type to run it again; ``chosen``: the row that the headline speaks of;
         ``caution``: what the headline must not be read as;
         ``parts``: what the metric's parts are, ``joint`` or ``class``;
-        ``allowed``: limits to draw into the plots; ``budget``, ``advice``, ``trials``, ``support``, ``outlook``: of a
-        guideline run, see `tta_lite.report.guideline`;
+        ``allowed``: limits to draw into the plots; those of `PASSED_ON`: of a guideline run, see
+        `tta_lite.report.guideline`;
         ``recipe``: the record of ``recipe.json``; ``facts``: more lines (name -> text) on how it was measured.
       say: the language. Title, notes and context are in it already.
     """
@@ -97,7 +99,7 @@ def render_page(
         packages=_pairs((given.get("recipe") or {}).get("packages")),
         flags=_pairs((given.get("recipe") or {}).get("flags")),
         limits=[*notes, *general],
-        **{name: given.get(name) or () for name in ("budget", "advice", "trials", "support", "outlook")},
+        **{name: given.get(name) or () for name in PASSED_ON},
         dash=cols.DASH,
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -104,6 +105,17 @@ class ClassificationTask:
         }
         interval = bootstrap_interval(counted, correct[:, None])
         return Accuracy(100.0 * float(correct.mean()), METRIC, interval, parts, examples=len(correct))
+
+    def test_pictures(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """-> [N, H, W, 3] uint8: some test pictures as the network gets them, but for the normalisation."""
+        return np.stack([self._crop(self.test, int(index), None)[0] for index in indices])
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
+        """-> [B, classes]: what the network's outputs say of each class."""
+        if not self.from_logits:
+            return outputs
+        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
 
     def _crop(self, images: ImageSet, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """-> [H, W, 3] uint8 and the label."""
