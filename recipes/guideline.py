@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from absl import flags, logging
 
-from recipes import _app, _timing
+from recipes import _app, _task, _timing
 from tta_lite.report.language import LANGUAGES
 from tta_lite.types import Budget, InputError
 
@@ -47,12 +47,6 @@ DISPLAY_FLAGS = ("out", "dry_run", "config", "model", "language", "live")
 
 _CONFIG = flags.DEFINE_string("config", None, "A TOML file with any of these flags; those that are typed win.")
 _MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras or .h5 file of tf_keras.")
-_TASK = flags.DEFINE_string(
-    "task", None, "image_folder:PATH, pose:<data set>:PATH, or <module>:<function>, which gets the network."
-)
-_PIXELS = flags.DEFINE_enum(
-    "pixels", None, ("0..255", "0..1", "-1..1", "imagenet"), "What the network expects of its pixels."
-)
 _BOARD = flags.DEFINE_string("board", "rk3399", "The target: a name, or the path of a .toml profile.")
 _RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if not given.")
 _INPUT_SIZE = flags.DEFINE_integer("input_size", None, "Side of the pictures, if the network leaves it open.", 1)
@@ -72,25 +66,22 @@ _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training after G1, whose backbo
 _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of training after G2 and G5.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
 _FINETUNE_RATE = flags.DEFINE_float("finetune_rate", 0.3, "Learning rate after G2 and G5, as a share of that one.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Examples a training step; a task of your own has its own.", 1)
-_MIRROR = flags.DEFINE_bool("mirror", True, "image_folder: a mirrored picture is of the same class.")
-_FLIP_TEST = flags.DEFINE_bool("flip_test", False, "pose: score the mean of a picture and its mirror image.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", 0, 2**32 - 1)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be done and how long it takes, and stop.")
 _LANGUAGE = flags.DEFINE_enum("language", "en", tuple(LANGUAGES), "Of report.html.")
 _LIVE = flags.DEFINE_bool("live", True, "On a terminal, a panel with the step, the time left and the latest row.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += _timing.FLAGS
+_FLAGS += [*_timing.FLAGS, *_task.FLAGS]
 flags.adopt_module_key_flags(_timing)
+flags.adopt_module_key_flags(_task)
 
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags, goes through the guideline, prints the table and names the report."""
     if _CONFIG.value:
         _read_config(Path(_CONFIG.value))
-    for holder in (_MODEL, _TASK, *([] if _DRY_RUN.value else [_OUT])):
+    for holder in (_MODEL, _task.TASK, *([] if _DRY_RUN.value else [_OUT])):
         if not holder.value:
             raise InputError(f"--{holder.name} must be given, on the command line or in --config. Received: nothing")
     # A mistake in the budget should not wait for TensorFlow.
@@ -113,18 +104,10 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.report import live, table
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder
-    from tta_lite.tasks.find import find_task
     from tta_lite.training.fit import FitSettings
 
     model = fixed_size(load_network(_MODEL.value), _INPUT_SIZE.value)
-    task = find_task(
-        _TASK.value,
-        model,
-        pixels=_PIXELS.value,
-        batch_size=_BATCH_SIZE.value,
-        mirror=_MIRROR.value,
-        flip_test=_FLIP_TEST.value,
-    )
+    task = _task.find(model)
     request = program.Request(
         budget,
         board,
@@ -140,7 +123,7 @@ def main(argv: Sequence[str]) -> None:
             finetune_rate=_FINETUNE_RATE.value,
             left_out=tuple(_LEAVE_OUT.value),
         ),
-        FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=_SEED.value),
+        FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=_task.SEED.value),
         _timing.rules(),
         _PROMISING.value,
     )
@@ -154,7 +137,7 @@ def main(argv: Sequence[str]) -> None:
     values = {holder.name: holder.value for holder in _FLAGS}
     # The path may change, the network may not.
     values["model_sha256"] = digest(_MODEL.value)
-    recipe = describe_run(values, recipe="guideline", seed=_SEED.value)
+    recipe = describe_run(values, recipe="guideline", seed=_task.SEED.value)
     folder = RunFolder.open(_OUT.value, recipe, display_flags=DISPLAY_FLAGS)
     print(f"run folder: {_OUT.value}", flush=True)
     for notice in folder.notices:

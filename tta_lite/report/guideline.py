@@ -17,13 +17,13 @@ from tta_lite.guideline.preflight import Preflight
 from tta_lite.guideline.program import Request, Result
 from tta_lite.guideline.reasons import Reason, Said
 from tta_lite.guideline.steps import STEPS
-from tta_lite.models.backbones import Normalisation
 from tta_lite.report import columns as cols
 from tta_lite.report import page, plots, samples, table
 from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.layers import layers_view, measured_layers
 from tta_lite.report.outputs import output_names
 from tta_lite.report.run_folder import RunFolder
+from tta_lite.tasks.find import normalisation_of
 from tta_lite.tasks.pose import PoseTask
 from tta_lite.tasks.stream import first_inputs
 from tta_lite.types import InputError, LedgerEntry, Report, Task, Verdict
@@ -223,13 +223,12 @@ def _step_dir(folder: RunFolder, row: str) -> Path:
 
 def _write_artifact(folder: RunFolder, outcome: Outcome, task: Task, board: str) -> None:
     inputs = first_inputs(task.validation_data(), GOLDEN)
-    normalisation = getattr(task, "normalisation", None)
     tflite = (_step_dir(folder, outcome.chosen) / FILE).read_bytes()
     write_bundle(
         folder.path / "artifact",
         tflite,
         name=f"model {outcome.chosen}",
-        normalisation=normalisation if isinstance(normalisation, Normalisation) else None,
+        normalisation=normalisation_of(task),
         golden_inputs=np.asarray(inputs, np.float32),
         labels=output_names(task, tflite),
         board=board,
