@@ -21,6 +21,7 @@ from tta_lite.guideline.bench import START
 from tta_lite.guideline.case_study import CaseStudy
 from tta_lite.guideline.reasons import Reason, reason, with_said
 from tta_lite.guideline.rows import ROWS
+from tta_lite.guideline.steps import Settings
 from tta_lite.report import (
     case_study,
     columns,
@@ -275,6 +276,17 @@ def test_the_english_page_of_a_guideline_run_is_english():
         "at 1400 MHz)",
     ):
         assert part in seen
+
+
+def test_where_the_backbone_started_is_told():
+    result, request, known = made_up_run()
+    trial = result.outcome.entries[1].details["trial"]
+    assert guideline.page_context(result, request, known)["caution"] == ""
+    pretrained = dataclasses.replace(request, settings=Settings((trial,), {trial: "imagenet"}))
+    text = guideline.page_context(result, pretrained, known)["caution"]
+    taken = result.outcome.entries[1].verdict is Verdict.TAKEN
+    assert ("pretrained weights" in text) == taken
+    assert taken, "the made-up run takes G1"
 
 
 def test_labels_are_drawn_in_korean_only_with_a_font(ladder, monkeypatch):

@@ -104,6 +104,7 @@ def page_context(result: Result, request: Request, known: Preflight, say: Langua
             board=request.board.title, verdict=verdict_text(result, say).splitlines()[0],
         ),
         "chosen": outcome.chosen,
+        "caution": _caution(outcome, request, say),
         "allowed": _allowed(outcome),
         "budget": _budget(outcome, say),
         "advice": say.listed(result.advice),
@@ -115,6 +116,14 @@ def page_context(result: Result, request: Request, known: Preflight, say: Langua
             say("time spent"): page.duration(sum(entry.seconds for entry in outcome.entries), say),
         },
     }  # fmt: skip
+
+
+def _caution(outcome: Outcome, request: Request, say: Language) -> str:
+    """A network that starts from pretrained weights may be ahead of one that did not, whatever its structure."""
+    swap = next((entry for entry in outcome.entries if entry.name == "G1"), None)
+    if swap is None or swap.verdict is not Verdict.TAKEN or swap.details.get("trial") not in request.settings.weights:
+        return ""
+    return say("The backbone of G1 started from pretrained weights: a gain in accuracy is theirs too.")
 
 
 def _allowed(outcome: Outcome) -> plots.Allowed:

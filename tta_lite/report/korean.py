@@ -275,6 +275,9 @@ TEXTS: dict[str, str] = {
         "양자화(G3), 연산 "
         "정밀도 축소(G4) 또는 가지치기(G5)를 적용하고, 각각 TFLite 파일로 측정함."
     ),
+    "The backbone of G1 started from pretrained weights: a gain in accuracy is theirs too.": (
+        "G1의 백본은 사전 학습 가중치에서 출발했습니다. 정확도 향상은 단계뿐 아니라 그 가중치의 효과이기도 합니다."
+    ),
     "Only one of the two started from pretrained weights: the difference in accuracy is not what the steps cost.": (
         "둘 중 하나만 사전 학습 가중치에서 시작함: 정확도 차이를 각 단계의 대가로 볼 수 없음."
     ),
