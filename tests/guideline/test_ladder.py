@@ -212,7 +212,7 @@ def test_all_rows_have_the_latencies_of_one_comparison():
 
 def test_what_the_sentences_say_is_what_the_rows_show():
     """A later comparison gives every row new figures: the sentences follow."""
-    trials = {("G1", "a"): Figures(ms=60), ("G2", "b"): Figures(ms=30)}
+    trials = {("G1", "a"): Figures(ms=60), ("G1", "c"): Figures(ms=90), ("G2", "b"): Figures(ms=30)}
     bench = MadeUpBench(Figures(), trials)
     slower = [1.0]
     compare = bench.compare
@@ -223,7 +223,13 @@ def test_what_the_sentences_say_is_what_the_rows_show():
         return compare(files)
 
     bench.compare = drifting
-    outcome = run(bench, [step("G1", "a"), step("G2", "b")], Budget(max_latency_ms=10))
+    outcome = run(bench, [step("G1", "a", "c"), step("G2", "b")], Budget(max_latency_ms=10), promising=1)
+    # The settings of a step stand in one table, the finished one too: all are of the comparison that held them all.
+    tried = {one["name"]: one for one in outcome.entries[1].details["trials"]}
+    assert tried["a"]["report"]["latency_ms"]["p50"] / tried["c"]["report"]["latency_ms"]["p50"] == pytest.approx(
+        60 / 90
+    )
+    assert tried["a"]["report"]["accuracy"] == 80 and tried["c"]["report"]["accuracy"] is None
     for entry, ratio in zip(outcome.entries, (None, "1.67", "2.00"), strict=True):
         assert f"latency {budgets.figure(entry.report.latency_ms.p50)} of 10 ms" in entry.why
         assert ratio is None or f"latency divided by {ratio} ({ratio} to {ratio}" in entry.why

@@ -256,7 +256,7 @@ def _judged(
     verdict, why, entry = judged[name].verdict, judged[name].why, judged[name].entry
     statuses = {name: one.verdict.value for name, one in judged.items()}
     statuses |= {other: NOT_CHOSEN for other, one in judged.items() if other != name and one.verdict is Verdict.TAKEN}
-    reports = {name: one.entry.report.to_json() for name, one in judged.items()}
+    reports = {one["name"]: _of_its_step(one, judged) for one in tried if one["name"] in judged}
     whys = {name: sentence(one.why) for name, one in judged.items()}
     details = {
         **entry.details,
@@ -274,6 +274,13 @@ def _judged(
         bench.keep(step.name, name)
     rows = {**state.entries, step.name: row}
     return with_latencies(rows, comparison, {step.name: _key(name)}, bench.timing(), state.budget)
+
+
+def _of_its_step(one: Mapping[str, Any], judged: Mapping[str, _Judged]) -> dict[str, Any]:
+    """-> the report of a finished setting, but timed in the one comparison of all settings of its step."""
+    entry = judged[one["name"]].entry
+    timed = ("latency_ms", "init_s", "peak_memory_bytes", "measured_on")
+    return {**entry.report.to_json(), **{name: one["report"][name] for name in timed}}
 
 
 def _best(judged: Mapping[str, _Judged]) -> str:
