@@ -10,10 +10,12 @@ import pytest
 from tests.training.conftest import tiny_net, tiny_task
 from tta_lite.boards.profile import get_board
 from tta_lite.guideline import program
-from tta_lite.guideline.steps import Settings
+from tta_lite.guideline.alone import take_alone
+from tta_lite.guideline.steps import Settings, export_trial
+from tta_lite.models.files import load_network
 from tta_lite.report.run_folder import RunFolder
 from tta_lite.training.fit import FitSettings
-from tta_lite.types import Budget, Verdict
+from tta_lite.types import FP16, Budget, Candidate, Verdict
 
 RULES = {"num_threads": 1, "rounds": 2, "num_runs": 2, "min_secs": 0}
 
@@ -61,5 +63,15 @@ def test_a_file_that_is_another_function_or_does_not_run(size, status, why, tmp_
     assert rows["G4"].verdict is Verdict.TAKEN and result.outcome.chosen == "G4"
     assert np.isfinite(rows["G4"].report.latency_ms.p50)
     assert not result.outcome.met and result.advice
+    # By itself, the step gives the same file.
+    net = load_network(tmp_path / "steps/00-none/model.keras")
+    journal, trial = RunFolder(tmp_path / "alone"), export_trial(Candidate(net), FP16)
+    alone = take_alone(
+        "G4", net, tiny_task(), trial, journal, FitSettings(1, tensorboard=False), RULES, write=lambda line: None
+    )  # fmt: skip
+    assert [entry.name for entry in alone] == ["none", "G4"] and alone[-1].clause == "6.2.2"
+    files = [tmp_path / folder / "model.tflite" for folder in ("alone/steps/01-g4", "steps/06-g4")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert alone[-1].report.accuracy == rows["G4"].report.accuracy
     written = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
     assert [row["verdict"] for row in written][-2:] == ["too lossy", "taken"]
