@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TextIO
 
-from absl import app
+from absl import app, logging
 
 from tta_lite.types import InputError
 
@@ -49,6 +51,18 @@ def guarded(main: Callable[[Sequence[str]], None], argv: Sequence[str], *, words
         )
         return USER_MISTAKE
     return 0
+
+
+@contextlib.contextmanager
+def log_to(stream: TextIO) -> Iterator[None]:
+    """Within it, log lines go to `stream` and not past the panel to what standard error was at the start."""
+    handler = logging.get_absl_handler().python_handler
+    old = handler.setStream(stream)
+    try:
+        yield
+    finally:
+        if old is not None:
+            handler.setStream(old)
 
 
 def _disk_is_full(error: BaseException | None) -> str:

@@ -17,12 +17,11 @@ Writes the run folder --out: table.md, table.csv, report.html, plots/, steps/ an
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
@@ -169,25 +168,13 @@ def _run_live(model: keras.Model, task: Task, request: Request, folder: RunFolde
     from tta_lite.report.live import LiveDisplay
 
     rows, finished = (START, *STEPS), folder.read_ledger()
-    with LiveDisplay(rows, request.budget) as display, _log_to(sys.stderr):
+    with LiveDisplay(rows, request.budget) as display, _app.log_to(sys.stderr):
         if len(finished) < len(rows):
             for entry in finished:
                 display.tell(RowFinished(entry, before=True))
             display.doing("a few steps of training are timed, for the time left")
             display.plan({line.step: line.cost for line in program.plan(model, task, request, known)})
         return program.run(model, task, request, folder, write=display.write, tell=display.tell)
-
-
-@contextlib.contextmanager
-def _log_to(stream: TextIO) -> Iterator[None]:
-    """Within it, log lines go to `stream` and not past the panel to what standard error was at the start."""
-    handler = logging.get_absl_handler().python_handler
-    old = handler.setStream(stream)
-    try:
-        yield
-    finally:
-        if old is not None:
-            handler.setStream(old)
 
 
 def _print_plan(lines: Sequence[PlanLine]) -> None:

@@ -115,6 +115,9 @@ def test_g5(ladder, task, tmp_path):
 
 
 def test_g3(ladder, task, tmp_path):
-    run("quantize", model(ladder, "04-g5"), *task, SEED, "--preset=int8", "--calibration_images=8",
+    rows = [json.loads(line) for line in (ladder / "run/ledger.jsonl").read_text().splitlines()]
+    # Which of the two is faster may hang on the machine.
+    (preset,) = [row["details"]["trial"] for row in rows if row["name"] == "G3"]
+    run("quantize", model(ladder, "04-g5"), *task, SEED, f"--preset={preset}", "--calibration_images=8",
         f"--out={tmp_path}/run", *QUICK)  # fmt: skip
     assert same_file(ladder, "05-g3", tmp_path / "run", "01-g3")

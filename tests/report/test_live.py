@@ -13,7 +13,7 @@ import pytest
 from absl import flags, logging
 from rich.console import Console
 
-from recipes import guideline
+from recipes import _app
 from tests.guideline.made_up import Figures, KilledError, MadeUpBench, run, step
 from tta_lite.guideline.progress import Cost, RowBegan, RowFinished, Scoring, Timed, Trained, TrialBegan
 from tta_lite.report import live
@@ -185,7 +185,7 @@ def on_a_terminal(how: str) -> None:
     logging.use_absl_handler()
     assert live.is_shown()
     bench = MadeUpBench(Figures(), {("G1", "a"): Figures(ms=60)}, 4 if how == "fails" else None)
-    with LiveDisplay(ROWS, BUDGET) as panel, guideline._log_to(sys.stderr):
+    with LiveDisplay(ROWS, BUDGET) as panel, _app.log_to(sys.stderr):
         logging.warning("a line of the log")
         panel.plan(COSTS)
         panel.write("[2/7] G1: a line")
@@ -250,9 +250,9 @@ def test_it_is_shown_on_a_terminal_only(monkeypatch):
 
 def test_a_run_folder_from_before_the_flag_goes_on(tmp_path):
     recipe = {"flags": {"seed": 0}, "recipe": "guideline", "seed": 0}
-    RunFolder.open(tmp_path, recipe, display_flags=guideline.DISPLAY_FLAGS)
+    RunFolder.open(tmp_path, recipe, display_flags=("live",))
     for shown in (True, False):
         later = {**recipe, "flags": {"seed": 0, "live": shown}}
-        RunFolder.open(tmp_path, later, display_flags=guideline.DISPLAY_FLAGS)
+        RunFolder.open(tmp_path, later, display_flags=("live",))
     with pytest.raises(InputError, match="other flags"):
-        RunFolder.open(tmp_path, {**recipe, "flags": {"seed": 1}}, display_flags=guideline.DISPLAY_FLAGS)
+        RunFolder.open(tmp_path, {**recipe, "flags": {"seed": 1}}, display_flags=("live",))
