@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from tta_lite.types import InputError
+from tta_lite.types import InputError, Verdict
 
 if TYPE_CHECKING:
     from tta_lite.boards.profile import Runtime
@@ -78,4 +78,5 @@ def take(
         print(text)
     table.print_table(entries)
     print(f"{step}: {entries[-1].verdict.value}. {entries[-1].why}")
-    print(f"{folder.path}/steps/01-{step.lower()}/ has the network (model.keras) and the file (model.tflite)")
+    if entries[-1].verdict is Verdict.TAKEN:
+        print(f"{folder.path}/steps/01-{step.lower()}/ has the network (model.keras) and the file (model.tflite)")
