@@ -32,11 +32,14 @@ FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.
 
 def refuse_without_task(*holders: flags.FlagHolder[Any]) -> None:
     """Raises an `InputError` if a flag was given that means something only with --task."""
-    for holder in (*FLAGS, *holders):
-        if holder is not TASK and flags.FLAGS[holder.name].present:
-            raise InputError(
-                f"--{holder.name} means something only with --task. Received: --{holder.name}={holder.value}"
-            )
+    refuse("with --task", *(holder for holder in FLAGS if holder is not TASK), *holders)
+
+
+def refuse(when: str, *holders: flags.FlagHolder[Any]) -> None:
+    """Raises an `InputError` if a flag was given that means something only `when`."""
+    for holder in holders:
+        if flags.FLAGS[holder.name].present:
+            raise InputError(f"--{holder.name} means something only {when}. Received: --{holder.name}={holder.value}")
 
 
 def find(model: keras.Model) -> Task:

@@ -70,6 +70,8 @@ def main(argv: Sequence[str]) -> None:
         _task.refuse_without_task(_CALIBRATION, _FINETUNE_EPOCHS, _FINETUNE_RATE, _LEARNING_RATE)
     elif _IMAGES.value:
         raise InputError("--images are for a network without a --task, which has its own. Received: both")
+    if _SUBPIXEL.value:
+        _task.refuse("without --subpixel", _CALIBRATION, _FINETUNE_EPOCHS, _FINETUNE_RATE, _LEARNING_RATE)
     from tta_lite.guideline import structure
     from tta_lite.models.files import load_network
     from tta_lite.report import table

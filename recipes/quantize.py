@@ -49,6 +49,8 @@ def main(argv: Sequence[str]) -> None:
             f"--finetune_epochs are of --preset=fp16: int8 and dynamic are post-training (6.2.1). "
             f"Received: --preset={_PRESET.value}"
         )
+    if not _FINETUNE_EPOCHS.value:
+        _task.refuse("with --finetune_epochs", _FINETUNE_RATE, _LEARNING_RATE)
     from tta_lite.boards.profile import get_board
     from tta_lite.guideline.steps import export_trial, mixed_trial
     from tta_lite.models.files import load_network
