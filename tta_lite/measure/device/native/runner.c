@@ -3,7 +3,7 @@
  *   tta_runner --library=./libLiteRt.so --model=model.tflite --out=results.json --golden=0.input.bin:0.output.bin
  *
  * Exit code 0: it ran, and every golden output agrees; 3: it ran and one differs by more than --tolerance; 1: it did not
- * run, and the last line of standard error says why. */
+ * run, and the last line of standard error says why. --probe opens the library, tells about the machine and ends. */
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -22,7 +22,7 @@ static struct {
   const char *library, *model, *out, *kernels, *cores, *cpus, *dump;
   long threads, warmup_runs, runs, profile_runs;
   double warmup_min_secs, min_secs, max_secs, tolerance;
-  bool marks;
+  bool marks, probe;
   const char *input[MOST_FILES], *expect[MOST_FILES], *golden[MOST_FILES];
   int inputs, expects, goldens;
 } args = {.library = "./libLiteRt.so", .kernels = "xnnpack", .threads = 1, .warmup_runs = 5, .runs = 50,
@@ -76,6 +76,10 @@ static void parse(int argc, char **argv) {
       args.marks = true;
       continue;
     }
+    if (!strcmp(word, "--probe")) {
+      args.probe = true;
+      continue;
+    }
     if (strncmp(word, "--", 2) || !value || value - word - 2 >= (long)sizeof name)
       fail("A flag must be as --name=value. Received: %s", word);
     memcpy(name, word + 2, (size_t)(value++ - word - 2));
@@ -99,6 +103,7 @@ static void parse(int argc, char **argv) {
     else if (!strcmp(name, "golden")) add(name, args.golden, &args.goldens, value);
     else fail("There is no flag --%s", name);
   }
+  if (args.probe) return;
   if (!args.model || !args.out) fail("--model and --out must be given");
   if (strcmp(args.kernels, "xnnpack") && strcmp(args.kernels, "builtin") && strcmp(args.kernels, "reference"))
     fail("--kernels must be xnnpack, builtin or reference. Received: %s", args.kernels);
@@ -257,6 +262,10 @@ static void time_runs(FILE *out, const struct Model *model, double **samples, lo
   *samples = malloc((size_t)room * sizeof **samples);
   if (!*samples) fail("out of memory");
   for (; warm < args.warmup_runs || seconds() - begin < args.warmup_min_secs; warm++) infer(model);
+  /* After the warm-up, because a governor lets an idle core sleep. */
+  fprintf(out, "  \"warmup_runs\": %ld,\n  \"before\": ", warm);
+  write_state(out);
+  fputs(",\n", out);
   begin = seconds();
   for (*runs = 0; *runs < args.runs || seconds() - begin < args.min_secs; ++*runs) {
     if (*runs == room && !(*samples = realloc(*samples, (size_t)(room *= 2) * sizeof **samples))) fail("out of memory");
@@ -268,7 +277,6 @@ static void time_runs(FILE *out, const struct Model *model, double **samples, lo
       break;
     }
   }
-  fprintf(out, "  \"warmup_runs\": %ld,\n", warm);
 }
 
 /* The profiled model is another one, so that the profiler does not slow what is timed. */
@@ -310,6 +318,11 @@ int main(int argc, char **argv) {
   long runs;
   char temporary[1024];
   parse(argc, argv);
+  if (args.probe) {
+    open_library(args.library);
+    write_machine(stdout);
+    return 0;
+  }
   if (args.cpus) parse_cpus(args.cpus, cpus);
   else find_cores(args.cores ? args.cores : "all", cpus);
   if (args.cpus || args.cores) run_on(cpus);
@@ -318,8 +331,7 @@ int main(int argc, char **argv) {
   if (!out) fail("%s cannot be written: %s", temporary, strerror(errno));
   open_library(args.library);
 
-  fprintf(out, "{\n  \"format\": %d,\n  \"before\": ", FORMAT);
-  write_state(out);
+  fprintf(out, "{\n  \"format\": %d", FORMAT);
   long long resident = process_memory("VmRSS");
   double start = seconds();
   void *file = read_model(args.model, &environment);
