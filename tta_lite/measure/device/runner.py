@@ -178,7 +178,9 @@ def install(transport: Transport) -> Installed:
     Raises:
       DeviceError: there is no runner for that board, or it does not work there.
     """
-    architecture = transport.run(["uname", "-m"], timeout_s=PROBE_S).stdout.strip()
+    # An emulator's commands are this machine's, so that it says itself what it is.
+    architecture = getattr(transport, "architecture", "")
+    architecture = architecture or transport.run(["uname", "-m"], timeout_s=PROBE_S).stdout.strip()
     program = transport.put(build_runner(architecture), RUNNER)
     library = transport.put(litert_library(architecture), NAME)
     transport.run(["chmod", "755", program], timeout_s=PROBE_S)
