@@ -2,8 +2,8 @@
  *
  *   tta_runner --library=./libLiteRt.so --model=model.tflite --out=results.json --golden=0.input.bin:0.output.bin
  *
- * Exit code 0: it ran, and every golden output agrees; 3: it ran and one differs by more than --tolerance; 1: it did not
- * run, and the last line of standard error says why. --probe opens the library, tells about the machine and ends. */
+ * Exit code 0: it ran, and every golden output agrees; 3: it ran and one differs by more than --tolerance or --steps; 1: it
+ * did not run, and the last line of standard error says why. --probe opens the library, tells about the machine and ends. */
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@ enum { MOST_FILES = 256, FORMAT = 1, GOLDEN_DIFFERS = 3, MARK_BEGIN = -77001, MA
 
 static struct {
   const char *library, *model, *out, *kernels, *cores, *cpus, *dump;
-  long threads, warmup_runs, runs, profile_runs;
+  long threads, warmup_runs, runs, profile_runs, steps;
   double warmup_min_secs, min_secs, max_secs, tolerance;
   bool marks, probe;
   const char *input[MOST_FILES], *expect[MOST_FILES], *golden[MOST_FILES];
@@ -94,6 +94,7 @@ static void parse(int argc, char **argv) {
     else if (!strcmp(name, "warmup_runs")) args.warmup_runs = whole(name, value, 0);
     else if (!strcmp(name, "runs")) args.runs = whole(name, value, 1);
     else if (!strcmp(name, "profile_runs")) args.profile_runs = whole(name, value, 0);
+    else if (!strcmp(name, "steps")) args.steps = whole(name, value, 0);
     else if (!strcmp(name, "warmup_min_secs")) args.warmup_min_secs = real(name, value);
     else if (!strcmp(name, "min_secs")) args.min_secs = real(name, value);
     else if (!strcmp(name, "max_secs")) args.max_secs = real(name, value);
@@ -186,8 +187,8 @@ static size_t width_of(int element) {
   return element == FLOAT32 || element == INT32 ? 4 : element == INT64 ? 8 : element == INT16 ? 2 : 1;
 }
 
-/* Compares an output with a file; -> whether it is near enough: floats to the tolerance times the largest expected value,
- * integers exactly. */
+/* Compares an output with a file; -> whether it is near enough: floats to --tolerance times the largest expected value,
+ * integers to --steps. */
 static bool compare(FILE *out, void *buffer, int element, const char *path, const char *name) {
   size_t count = buffer_bytes(buffer), width = width_of(element), different = 0;
   double largest = 0, scale = 0;
@@ -202,7 +203,7 @@ static bool compare(FILE *out, void *buffer, int element, const char *path, cons
     if (fabs(wanted - had) > largest) largest = fabs(wanted - had);
     numbers = numbers && isfinite(wanted) && isfinite(had);
   }
-  bool agrees = !different || (numbers && element == FLOAT32 && largest <= args.tolerance * scale);
+  bool agrees = !different || (numbers && largest <= (element == FLOAT32 ? args.tolerance * scale : (double)args.steps));
   fputs("{\"output\": ", out);
   write_text(out, name);
   fprintf(out, ", \"elements\": %zu, \"different\": %zu, \"largest\": %.9g, \"scale\": %.9g, \"agrees\": %s}", count / width,
