@@ -21,7 +21,6 @@ from typing import Any
 from tta_lite.measure import machine
 from tta_lite.measure.benchmark_worker import latency_figures
 from tta_lite.measure.device.benchmark import Conditions, check_cores, time_on_board
-from tta_lite.measure.device.connect import open_transport
 from tta_lite.types import InputError, Latency, MeasuredOn
 
 WORKER = "tta_lite.measure.benchmark_worker"
@@ -191,6 +190,8 @@ def benchmark_together(
     _check(paths, rounds, num_threads, warmup_runs, num_runs, min_secs, timeout_s)
     check_cores(cores)
     if connect:
+        from tta_lite.measure.device.connect import open_transport
+
         found = time_on_board(
             open_transport(connect),
             board or ("host" if connect == "local" else ""),

@@ -1,8 +1,8 @@
 """Times ``.tflite`` files on a board in turn, with the runner and no Python there. Imports no TensorFlow.
 
 As `tta_lite.measure.benchmark.benchmark_together`, which calls it where a connection is named. What a board adds: on
-big.LITTLE one kind of core is measured at a time, there are pauses to cool down, and governor, clock and temperature are
-recorded just before and just after the timed runs. A run whose clock moved in between is marked.
+big.LITTLE one kind of core is measured at a time, there are pauses to cool down, and governor, clock and temperature
+are recorded just before and just after the timed runs. A run whose clock moved in between is marked.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tta_lite.boards.profile import BoardProfile, get_board
 from tta_lite.measure import machine
 from tta_lite.measure.benchmark_worker import latency_figures
 from tta_lite.measure.device import library
-from tta_lite.measure.device.runner import Installed, Run, install, run_file
+from tta_lite.measure.device.runner import Run, install, run_file
 from tta_lite.measure.device.transport import DeviceError, Transport
 from tta_lite.types import InputError, Latency, MeasuredOn
 
@@ -43,7 +43,7 @@ class Conditions:
     moved: tuple[int, ...]
 
     @classmethod
-    def of(cls, runs: list[Run]) -> Conditions:
+    def of(cls, runs: Sequence[Run]) -> Conditions:
         """-> of the rounds of one file."""
         states = [(state, run.cpus) for run in runs for state in (run.before, run.after)]
         khz = [state.khz[cpu] for state, cpus in states for cpu in cpus if cpu in state.khz]
@@ -119,7 +119,6 @@ def time_on_board(
                 f"Latencies need a real board. Received: {transport.title}, which counts instructions (tta-lite counts)"
             )
         installed = install(transport)
-        cpu = check_board(transport, profile)
         flags = [f"--threads={num_threads}", f"--warmup_runs={warmup_runs}", f"--runs={num_runs}"]
         flags += [f"--min_secs={min_secs:g}", f"--kernels={'xnnpack' if use_xnnpack else 'builtin'}"]
         flags += [f"--cores={cores}"] if cores != "all" else []
@@ -128,55 +127,61 @@ def time_on_board(
         for turn in range(rounds):
             for place, name in enumerate(paths):
                 time.sleep(cool_down_secs)
-                runs[name].append(run_file(transport, installed, there[name], flags=flags, timeout_s=timeout_s))
+                run = run_file(transport, installed, there[name], flags=flags, timeout_s=timeout_s)
+                check_board(run, profile, transport.title)
+                runs[name].append(run)
                 if progress is not None:
                     progress(turn * len(paths) + place + 1, rounds * len(paths), name)
-    return {name: _pool(found, transport, profile, installed, cpu, cores) for name, found in runs.items()}
+    here = f"{THIS_MACHINE}: {machine.summary()}" if transport.title == THIS_MACHINE else profile.title
+    return {name: pool(found, here, installed.own_libc, cores, profile) for name, found in runs.items()}
 
 
 def check_cores(cores: str) -> None:
-    """Raises:
-    InputError: no such group of cores.
-    """
+    """Raises an `InputError` if there is no such group of cores."""
     if cores not in CORES:
         raise InputError(f"Argument `cores` must be one of {', '.join(CORES)}. Received: {cores!r}")
 
 
-def check_board(transport: Transport, profile: BoardProfile) -> str:
-    """-> what the processor at the other end calls itself.
+def check_board(run: Run, profile: BoardProfile, where: str) -> None:
+    """Raises a `DeviceError` if the cores that ran it are not those of the profile; nothing if they do not say.
 
-    Raises:
-      DeviceError: its cores are not those of the profile.
+    Args:
+      run: of the runner there.
+      profile: of the board that was named.
+      where: it ran, for the message.
     """
-    text = transport.run(["cat", "/proc/cpuinfo"], timeout_s=60).stdout
-    name, _ = machine.parse_cpuinfo(text)
     expected = {cores.name for cores in profile.cores}
-    found = {part.split(" x ", 1)[-1] for part in name.split(" + ")} if name else set()
-    if found and found != expected:
+    found = {part.split(" x ", 1)[-1] for part in run.processor.split(" + ")} if run.processor else expected
+    if found != expected:
         raise DeviceError(
-            f"{transport.title} must be the board that was named: {profile.title} has cores of the kinds "
-            f"{', '.join(sorted(expected))}. Received: {name}. Name the right --board, or write a profile of it"
+            f"{where} must be the board that was named: {profile.title} has cores of the kinds "
+            f"{', '.join(sorted(expected))}. Received: {run.processor}. Name the right board, or write a profile of it"
         )
-    return name or " + ".join(f"{cores.count} x {cores.name}" for cores in profile.cores)
 
 
-def _pool(
-    runs: list[Run], transport: Transport, profile: BoardProfile, installed: Installed, cpu: str, cores: str
-) -> OnBoard:
+def pool(runs: Sequence[Run], board: str, own_libc: bool, cores: str, profile: BoardProfile | None = None) -> OnBoard:
+    """-> what several runs of one file say together.
+
+    Args:
+      runs: on the same cores.
+      board: what reports call the board.
+      own_libc: whether the runner used a C library that was brought along.
+      cores: the group of cores, as it was named.
+      profile: names the cores where they do not themselves.
+    """
     memory = [run.memory_bytes for run in runs if run.memory_bytes is not None]
     used = "" if cores == "all" else f", {cores} cores {', '.join(map(str, runs[0].cpus))}"
-    here = f"{THIS_MACHINE}: {machine.summary()}" if transport.title == THIS_MACHINE else profile.title
-    own_libc = ", with a glibc of its own" if installed.own_libc else ""
+    told = " + ".join(f"{one.count} x {one.name}" for one in profile.cores) if profile else "cores not known"
     return OnBoard(
         init_s=statistics.median(run.init_s for run in runs),
         latency=Latency(**latency_figures([sample for run in runs for sample in run.samples_ms])),
         peak_memory_bytes=max(memory, default=None),
         measured_on=MeasuredOn(
-            board=here,
-            runtime=f"LiteRT {library.version()} (C runner{own_libc})",
+            board=board,
+            runtime=f"LiteRT {library.version()} (C runner{', with a glibc of its own' if own_libc else ''})",
             delegate=_delegate(runs[0]),
             threads=runs[0].threads,
-            cpu=f"{cpu}{used}",
+            cpu=f"{runs[0].processor or told}{used}",
             emulated=False,
         ),
         conditions=Conditions.of(runs),

@@ -182,7 +182,7 @@ def _readme(board: BoardProfile, manifest: dict[str, Any], found: Fit, size: int
     title = f"{manifest['name']} on {board.title}"
     edges = " -> ".join(f"{manifest[side]['dtype']} {manifest[side]['shape']}" for side in ("input", "output"))
     kinds = (
-        "It measures the big and the little cores apart (CORES=\"big little\"; CORES=all lets the system choose)."
+        'It measures the big and the little cores apart (CORES="big little"; CORES=all lets the system choose).'
         if len(board.cores) > 1
         else "It measures on all cores (CORES=all)."
     )

@@ -13,6 +13,7 @@ from tta_lite.measure.device.build import build_runner
 from tta_lite.measure.device.library import NAME, litert_library
 from tta_lite.measure.device.own_libc import LOADERS, libc_files
 from tta_lite.measure.device.transport import DeviceError, Finished, Transport
+from tta_lite.measure.machine import parse_cpuinfo
 
 RUNNER, RESULTS, MODEL = "tta_runner", "results.json", "model.tflite"
 FORMAT = 1
@@ -85,6 +86,7 @@ class Run:
       before: just before the first timed run,
       after: and just after the last.
       machine: architecture, kernel and C library.
+      processor: what its cores call themselves, as ``2 x Cortex-A72 + 4 x Cortex-A53``; empty: they do not say.
       golden: one an output that was checked.
       profile: one a profiled run: its events in order, each with ``type``, ``node``, ``name`` and ``us``.
     """
@@ -100,7 +102,8 @@ class Run:
     pinned: bool
     before: State
     after: State
-    machine: Mapping[str, str]
+    machine: Mapping[str, Any]
+    processor: str
     golden: tuple[Golden, ...]
     profile: tuple[tuple[Mapping[str, Any], ...], ...]
 
@@ -140,6 +143,7 @@ class Run:
                 before=State.from_json(record["before"]),
                 after=State.from_json(record["after"]),
                 machine=dict(record["machine"]),
+                processor=_processor(record["machine"]["processors"]),
                 golden=tuple(_golden(one) for one in record["golden"]),
                 profile=tuple(tuple(run) for run in record["profile"]),
             )
@@ -147,6 +151,11 @@ class Run:
             raise DeviceError(
                 f"{where} must hold what tta_runner wrote, format {FORMAT}. Received: {type(error).__name__}: {error}"
             ) from error
+
+
+def _processor(processors: Sequence[Mapping[str, str]]) -> str:
+    text = "\n\n".join("\n".join(f"{name} : {value}" for name, value in one.items()) for one in processors)
+    return parse_cpuinfo(text)[0]
 
 
 def _golden(record: Mapping[str, Any]) -> Golden:
