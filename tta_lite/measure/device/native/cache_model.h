@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct cache {
   uint64_t sets, ways;
@@ -33,7 +34,7 @@ static inline int cache_touch(struct cache *cache, uint64_t line) {
   if (set[0] == tag) return 1;
   while (place < cache->ways && set[place] != tag) place++;
   int found = place < cache->ways;
-  for (uint64_t later = found ? place : cache->ways - 1; later > 0; later--) set[later] = set[later - 1];
+  memmove(set + 1, set, (found ? place : cache->ways - 1) * sizeof *set);
   set[0] = tag;
   return found;
 }

@@ -10,7 +10,6 @@
 #ifndef TTA_LITE_PLUGIN_H
 #define TTA_LITE_PLUGIN_H
 
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -47,7 +46,6 @@ struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, 
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
 unsigned qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t);
 bool qemu_plugin_mem_is_store(qemu_plugin_meminfo_t);
-void qemu_plugin_outs(const char *);
 
 EXPORTED int qemu_plugin_version = QEMU_PLUGIN_API;
 
@@ -67,7 +65,6 @@ static struct {
   char *path;
   unsigned threads;
   uint64_t *last;    // [columns]: at the last event
-  uint64_t *inside;  // [columns]: summed over the inferences
   uint64_t *rows;    // [rows, columns]: of all inferences
   size_t row_count, row_room;
   size_t *ends;      // [inferences]: the number of rows until its end
@@ -77,7 +74,6 @@ static struct {
 } split = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void split_stop(const char *why) {
-  qemu_plugin_outs(why);
   fprintf(stderr, "tta-lite plugin: %s\n", why);
   _exit(70);
 }
@@ -99,7 +95,6 @@ static void split_row(void) {
   uint64_t *row = split.rows + split.row_count++ * width;
   for (size_t i = 0; i < width; i++) {
     row[i] = now[i] - split.last[i];
-    split.inside[i] += row[i];
     split.last[i] = now[i];
   }
 }
@@ -189,8 +184,7 @@ static int split_install(qemu_plugin_id_t id, int argc, char **argv, struct colu
   split.columns = columns;
   split.path = strdup(path);
   split.last = calloc(columns.count, sizeof *split.last);
-  split.inside = calloc(columns.count, sizeof *split.inside);
-  if (!split.path || !split.last || !split.inside) return 1;
+  if (!split.path || !split.last) return 1;
   qemu_plugin_register_vcpu_init_cb(id, split_thread);
   qemu_plugin_register_vcpu_syscall_cb(id, split_call);
   qemu_plugin_register_atexit_cb(id, split_write, NULL);
