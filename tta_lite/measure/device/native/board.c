@@ -131,6 +131,34 @@ void write_state(FILE *out) {
   fputs("]}", out);
 }
 
+/* One a core: what /proc/cpuinfo says it is. Not the rest of that file: a Raspberry Pi tells its serial number there. */
+static void write_processors(FILE *out) {
+  static const char *const fields[] = {"CPU implementer", "CPU part", "model name"};
+  char line[512];
+  const char *between = "";
+  bool open = false;
+  FILE *file = fopen("/proc/cpuinfo", "r");
+  fputc('[', out);
+  while (file && fgets(line, sizeof line, file)) {
+    if (line[0] == '\n' && open) {
+      fputc('}', out);
+      open = false;
+    }
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+      char *colon = strchr(line, ':');
+      if (strncmp(line, fields[i], strlen(fields[i])) || !colon) continue;
+      colon[strcspn(colon, "\n")] = '\0';
+      fprintf(out, "%s\"%s\": ", open ? ", " : *between ? ", {" : "{", fields[i]);
+      write_text(out, colon + 1 + strspn(colon + 1, " \t"));
+      open = true;
+      between = ", ";
+    }
+  }
+  if (open) fputc('}', out);
+  if (file) fclose(file);
+  fputc(']', out);
+}
+
 void write_machine(FILE *out) {
   struct utsname names;
   memset(&names, 0, sizeof names);
@@ -141,7 +169,9 @@ void write_machine(FILE *out) {
   write_text(out, names.machine);
   fputs(", \"kernel\": ", out);
   write_text(out, names.release);
-  fprintf(out, ", \"libc\": \"glibc %s\"}", gnu_get_libc_version());
+  fprintf(out, ", \"libc\": \"glibc %s\", \"processors\": ", gnu_get_libc_version());
+  write_processors(out);
+  fputc('}', out);
 }
 
 long long process_memory(const char *field) {

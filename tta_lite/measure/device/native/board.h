@@ -18,7 +18,7 @@ void run_on(const bool *cpus);
 void write_cpus(FILE *out, const bool *cpus);
 /* Writes governor, clock and temperature of now as JSON. */
 void write_state(FILE *out);
-/* Writes architecture, kernel and C library as JSON. */
+/* Writes architecture, kernel, C library and kinds of cores as JSON. */
 void write_machine(FILE *out);
 /* -> bytes of VmRSS or VmHWM; -1: not known. */
 long long process_memory(const char *field);

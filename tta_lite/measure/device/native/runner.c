@@ -2,8 +2,8 @@
  *
  *   tta_runner --library=./libLiteRt.so --model=model.tflite --out=results.json --golden=0.input.bin:0.output.bin
  *
- * Exit code 0: it ran, and every golden output agrees; 3: it ran and one differs by more than --tolerance; 1: it did not
- * run, and the last line of standard error says why. */
+ * Exit code 0: it ran, and every golden output agrees; 3: it ran and one differs by more than --tolerance or --steps; 1: it
+ * did not run, and the last line of standard error says why. --probe opens the library, tells about the machine and ends. */
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -20,9 +20,9 @@ enum { MOST_FILES = 256, FORMAT = 1, GOLDEN_DIFFERS = 3, MARK_BEGIN = -77001, MA
 
 static struct {
   const char *library, *model, *out, *kernels, *cores, *cpus, *dump;
-  long threads, warmup_runs, runs, profile_runs;
+  long threads, warmup_runs, runs, profile_runs, steps;
   double warmup_min_secs, min_secs, max_secs, tolerance;
-  bool marks;
+  bool marks, probe;
   const char *input[MOST_FILES], *expect[MOST_FILES], *golden[MOST_FILES];
   int inputs, expects, goldens;
 } args = {.library = "./libLiteRt.so", .kernels = "xnnpack", .threads = 1, .warmup_runs = 5, .runs = 50,
@@ -76,6 +76,10 @@ static void parse(int argc, char **argv) {
       args.marks = true;
       continue;
     }
+    if (!strcmp(word, "--probe")) {
+      args.probe = true;
+      continue;
+    }
     if (strncmp(word, "--", 2) || !value || value - word - 2 >= (long)sizeof name)
       fail("A flag must be as --name=value. Received: %s", word);
     memcpy(name, word + 2, (size_t)(value++ - word - 2));
@@ -90,6 +94,7 @@ static void parse(int argc, char **argv) {
     else if (!strcmp(name, "warmup_runs")) args.warmup_runs = whole(name, value, 0);
     else if (!strcmp(name, "runs")) args.runs = whole(name, value, 1);
     else if (!strcmp(name, "profile_runs")) args.profile_runs = whole(name, value, 0);
+    else if (!strcmp(name, "steps")) args.steps = whole(name, value, 0);
     else if (!strcmp(name, "warmup_min_secs")) args.warmup_min_secs = real(name, value);
     else if (!strcmp(name, "min_secs")) args.min_secs = real(name, value);
     else if (!strcmp(name, "max_secs")) args.max_secs = real(name, value);
@@ -99,6 +104,7 @@ static void parse(int argc, char **argv) {
     else if (!strcmp(name, "golden")) add(name, args.golden, &args.goldens, value);
     else fail("There is no flag --%s", name);
   }
+  if (args.probe) return;
   if (!args.model || !args.out) fail("--model and --out must be given");
   if (strcmp(args.kernels, "xnnpack") && strcmp(args.kernels, "builtin") && strcmp(args.kernels, "reference"))
     fail("--kernels must be xnnpack, builtin or reference. Received: %s", args.kernels);
@@ -181,8 +187,8 @@ static size_t width_of(int element) {
   return element == FLOAT32 || element == INT32 ? 4 : element == INT64 ? 8 : element == INT16 ? 2 : 1;
 }
 
-/* Compares an output with a file; -> whether it is near enough: floats to the tolerance times the largest expected value,
- * integers exactly. */
+/* Compares an output with a file; -> whether it is near enough: floats to --tolerance times the largest expected value,
+ * integers to --steps. */
 static bool compare(FILE *out, void *buffer, int element, const char *path, const char *name) {
   size_t count = buffer_bytes(buffer), width = width_of(element), different = 0;
   double largest = 0, scale = 0;
@@ -197,7 +203,7 @@ static bool compare(FILE *out, void *buffer, int element, const char *path, cons
     if (fabs(wanted - had) > largest) largest = fabs(wanted - had);
     numbers = numbers && isfinite(wanted) && isfinite(had);
   }
-  bool agrees = !different || (numbers && element == FLOAT32 && largest <= args.tolerance * scale);
+  bool agrees = !different || (numbers && largest <= (element == FLOAT32 ? args.tolerance * scale : (double)args.steps));
   fputs("{\"output\": ", out);
   write_text(out, name);
   fprintf(out, ", \"elements\": %zu, \"different\": %zu, \"largest\": %.9g, \"scale\": %.9g, \"agrees\": %s}", count / width,
@@ -257,6 +263,10 @@ static void time_runs(FILE *out, const struct Model *model, double **samples, lo
   *samples = malloc((size_t)room * sizeof **samples);
   if (!*samples) fail("out of memory");
   for (; warm < args.warmup_runs || seconds() - begin < args.warmup_min_secs; warm++) infer(model);
+  /* After the warm-up, because a governor lets an idle core sleep. */
+  fprintf(out, "  \"warmup_runs\": %ld,\n  \"before\": ", warm);
+  write_state(out);
+  fputs(",\n", out);
   begin = seconds();
   for (*runs = 0; *runs < args.runs || seconds() - begin < args.min_secs; ++*runs) {
     if (*runs == room && !(*samples = realloc(*samples, (size_t)(room *= 2) * sizeof **samples))) fail("out of memory");
@@ -268,7 +278,6 @@ static void time_runs(FILE *out, const struct Model *model, double **samples, lo
       break;
     }
   }
-  fprintf(out, "  \"warmup_runs\": %ld,\n", warm);
 }
 
 /* The profiled model is another one, so that the profiler does not slow what is timed. */
@@ -310,6 +319,11 @@ int main(int argc, char **argv) {
   long runs;
   char temporary[1024];
   parse(argc, argv);
+  if (args.probe) {
+    open_library(args.library);
+    write_machine(stdout);
+    return 0;
+  }
   if (args.cpus) parse_cpus(args.cpus, cpus);
   else find_cores(args.cores ? args.cores : "all", cpus);
   if (args.cpus || args.cores) run_on(cpus);
@@ -318,8 +332,7 @@ int main(int argc, char **argv) {
   if (!out) fail("%s cannot be written: %s", temporary, strerror(errno));
   open_library(args.library);
 
-  fprintf(out, "{\n  \"format\": %d,\n  \"before\": ", FORMAT);
-  write_state(out);
+  fprintf(out, "{\n  \"format\": %d", FORMAT);
   long long resident = process_memory("VmRSS");
   double start = seconds();
   void *file = read_model(args.model, &environment);
