@@ -12,18 +12,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tta_lite.measure.device.build import build_runner
 from tta_lite.measure.device.emulated_cores import Caches
 from tta_lite.measure.device.emulator import Emulated
 from tta_lite.measure.device.executed import Counts, OpTally, Tally
-from tta_lite.measure.device.library import litert_library, version
+from tta_lite.measure.device.library import version
 from tta_lite.measure.device.plugins import plugin_words
+from tta_lite.measure.device.runner import MODEL, RESULTS, Run, install
 from tta_lite.measure.device.transport import DeviceError
 
-ARCHITECTURE = "aarch64"
 # An inference of a 256 x 256 network takes ten seconds under emulation, and four of them are made.
 TIMEOUT_S = 3600.0
-BUILTIN, IN_DELEGATE = 2, 8
+# The type of an event of a builtin op; those of XNNPACK are 8.
+BUILTIN = 2
 # LiteRT's profiler reads the clock at both ends of three steps: before the ops of handing over the buffers, around all
 # ops, and after them of handing the buffers back.
 READS_BEFORE, READS_AFTER = 3, 3
@@ -87,14 +87,14 @@ def count_model(
     Raises:
       DeviceError: the file or the emulator failed.
     """
-    board.put(build_runner(ARCHITECTURE), "tta_runner")
-    board.put(litert_library(ARCHITECTURE), "libLiteRt.so")
-    board.put(Path(model), "model.tflite")
-    # Relative names: the place of the folder would move the stack, and with it the misses.
-    command = ["./tta_runner", "--library=./libLiteRt.so", "--model=model.tflite", "--out=counted.json", "--marks"]
+    installed = install(board)
+    board.put(Path(model), MODEL)
+    # Relative names: those of another folder would move the stack, and with it the misses.
+    command = [word.replace(board.folder, ".") for word in installed.words]
+    command += [f"--model={MODEL}", f"--out={RESULTS}", f"--kernels={kernels}", "--marks"]
     command += ["--warmup_runs=0", "--warmup_min_secs=0", "--runs=1", "--min_secs=0", "--profile_runs=1"]
-    recorded = count_program(board, [*command, f"--kernels={kernels}"], timeout_s=timeout_s)
-    result = json.loads(Path(board.folder, "counted.json").read_text(encoding="utf-8"))
+    recorded = count_program(board, command, timeout_s=timeout_s)
+    run = Run.from_json(Path(board.folder, RESULTS).read_text(encoding="utf-8"), RESULTS)
     if len(recorded.inferences) != 3:
         raise DeviceError(
             f"{board.title}: the runner must mark a first, a plain and a profiled inference. "
@@ -106,10 +106,10 @@ def count_model(
         board.qemu.title,
         f"LiteRT {version()}",
         kernels,
-        result["fully_delegated"],
+        run.fully_delegated,
         board.caches,
         Tally.from_columns(summed(plain)),
-        split_by_op(profiled, result["profile"][0]),
+        split_by_op(profiled, run.profile[0]),
     )
 
 

@@ -6,7 +6,6 @@ nothing about a board.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import os
 import re
@@ -34,6 +33,8 @@ PLUGIN_VERSIONS = ((6, 0), (9, 0))
 # The addresses that a program gets then do not hang on where this machine's kernel puts QEMU: misses repeat exactly.
 RESERVED_ADDRESSES = "0x1000000000"
 ASK_TIMEOUT_S = 30
+# The number of the architecture in an ELF header.
+EM_AARCH64 = 183
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +104,11 @@ def missing_libraries() -> dict[str, str]:
 class Emulated(Local):
     """A processor under emulation; a `Transport`.
 
+    Programs for arm64 run on it; every other command, as ``rm`` or a script, is this machine's.
+
+    Attributes:
+      architecture: of its programs.
+
     Args:
       cpu: one of `emulated_cores.CORES`.
       others: cores of other kinds on the same chip, a name each: LiteRT then prepares kernels for both. Programs always
@@ -114,6 +120,8 @@ class Emulated(Local):
       DeviceError: QEMU or the libraries of arm64 are not here, or it does not know that processor.
       InputError: a processor that is not known to be right.
     """
+
+    architecture = "aarch64"
 
     def __init__(
         self,
@@ -140,29 +148,41 @@ class Emulated(Local):
         # A program asks on which core it runs, and hears this machine's number: all of them must be of that kind.
         first = [self.cpu] * (max(os.sched_getaffinity(0)) + 1)
         root = emulator_root([*first, *(name.lower() for name in others)], LIBRARIES)
-        super().__init__(
-            # A bare environment: its length moves the stack, and with it the misses.
-            ("env", "-i", str(self.qemu.path), "-R", RESERVED_ADDRESSES, "-cpu", self.cpu, "-L", str(root)),
-            f"{core.title}, emulated by {self.qemu.title}",
-            emulated=True,
-            parent=parent,
-        )
+        super().__init__((), f"{core.title}, emulated by {self.qemu.title}", emulated=True, parent=parent)
+        # A bare environment: its length moves the stack, and with it the misses.
+        self.emulator = ("env", "-i", str(self.qemu.path), "-R", RESERVED_ADDRESSES, "-cpu", self.cpu, "-L", str(root))
 
     def __enter__(self) -> Emulated:
         super().__enter__()
         return self
 
+    def run(self, argv: Sequence[str], *, timeout_s: float) -> Finished:
+        """Runs a program within the work folder; see `Transport.run`."""
+        if argv and is_for_arm64(Path(self.folder, argv[0])):
+            return super().run([*self.emulator, *argv], timeout_s=timeout_s)
+        return super().run(argv, timeout_s=timeout_s)
+
     def run_with_plugins(self, argv: Sequence[str], plugins: Sequence[str], *, timeout_s: float) -> Finished:
-        """As `run`, with plugins of QEMU, each as ``file=PATH,name=value``.
+        """Runs a program for arm64 with plugins of QEMU, each as ``file=PATH,name=value``.
 
         Raises:
           DeviceError: this QEMU takes none; and as `run`.
         """
         if why := self.qemu.why_no_counts():
             raise DeviceError(f"Counting needs a QEMU that takes plugins; {SETUP}. Received: {why}")
-        counted = copy.copy(self)
-        counted.prefix = (*self.prefix, *(word for plugin in plugins for word in ("-plugin", plugin)))
-        return counted.run(argv, timeout_s=timeout_s)
+        words = [word for plugin in plugins for word in ("-plugin", plugin)]
+        return super().run([*self.emulator, *words, *argv], timeout_s=timeout_s)
+
+
+def is_for_arm64(path: Path) -> bool:
+    """Whether a file is a program of that architecture, by its ELF header."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(20)
+    except (OSError, ValueError):
+        return False
+    # A 64-bit file with the low byte first, and its machine.
+    return header[:6] == b"\x7fELF\x02\x01" and int.from_bytes(header[18:20], "little") == EM_AARCH64
 
 
 def _ask(program: str, *words: str) -> str:
