@@ -20,6 +20,7 @@ from typing import Any
 
 from tta_lite.measure import machine
 from tta_lite.measure.benchmark_worker import latency_figures
+from tta_lite.measure.device.benchmark import Conditions, check_cores, time_on_board
 from tta_lite.types import InputError, Latency, MeasuredOn
 
 WORKER = "tta_lite.measure.benchmark_worker"
@@ -38,12 +39,14 @@ class Benchmark:
       latency: milliseconds a run after the warm-up.
       peak_memory_bytes: growth of the resident set; None where the system does not tell.
       measured_on: the machine, the runtime and its threads.
+      conditions: what a board said of its clocks and temperatures meanwhile; None: no board took part.
     """
 
     init_s: float
     latency: Latency
     peak_memory_bytes: int | None
     measured_on: MeasuredOn
+    conditions: Conditions | None = None
 
     def report_fields(self) -> dict[str, Any]:
         """-> the fields of `types.Report` that were measured: ``dataclasses.replace(report, **fields)``."""
@@ -61,6 +64,7 @@ class Benchmark:
             "latency_ms": dataclasses.asdict(self.latency),
             "peak_memory_bytes": self.peak_memory_bytes,
             "measured_on": dataclasses.asdict(self.measured_on),
+            **({} if self.conditions is None else {"conditions": dataclasses.asdict(self.conditions)}),
         }
 
 
@@ -157,6 +161,10 @@ def benchmark_together(
     min_secs: float = 1.0,
     use_xnnpack: bool = True,
     timeout_s: float = 600,
+    connect: str = "",
+    board: str = "",
+    cores: str = "all",
+    cool_down_secs: float = 0.0,
     progress: Progress | None = None,
 ) -> Comparison:
     """Time several files in turn (A B C A B C ...), so that the drift of a shared machine hits all alike.
@@ -169,12 +177,46 @@ def benchmark_together(
       rounds: how often each file has its turn.
       num_threads, warmup_runs, num_runs, min_secs, use_xnnpack: as in `benchmark`.
       timeout_s: seconds that one process may take.
+      connect: where: ``ssh://user@host``, ``adb:SERIAL``, or ``local`` for this machine by way of the same C program;
+        empty: this machine, with LiteRT's Python interpreter.
+      board: name or path of the profile of what is at the other end; it is checked.
+      cores: ``big``, ``little`` or ``all`` of a board.
+      cool_down_secs: pause before each process on a board.
       progress: called after each process with (processes done, processes in all, name).
 
     Raises:
       InputError: as in `benchmark`; one file that cannot be run ends the whole comparison.
     """
     _check(paths, rounds, num_threads, warmup_runs, num_runs, min_secs, timeout_s)
+    check_cores(cores)
+    if connect:
+        from tta_lite.measure.device.connect import open_transport
+
+        found = time_on_board(
+            open_transport(connect),
+            board or ("host" if connect == "local" else ""),
+            {name: Path(path) for name, path in paths.items()},
+            rounds=rounds,
+            num_threads=num_threads,
+            warmup_runs=warmup_runs,
+            num_runs=math.ceil(num_runs / rounds),
+            min_secs=min_secs / rounds,
+            use_xnnpack=use_xnnpack,
+            timeout_s=timeout_s,
+            cores=cores,
+            cool_down_secs=cool_down_secs,
+            progress=progress,
+        )
+        rows = {
+            name: Benchmark(one.init_s, one.latency, one.peak_memory_bytes, one.measured_on, one.conditions)
+            for name, one in found.items()
+        }
+        return Comparison(rows, {name: one.round_p50 for name, one in found.items()})
+    if board or cores != "all" or cool_down_secs:
+        raise InputError(
+            "Arguments `board`, `cores` and `cool_down_secs` are for a board. Expected: `connect` with them. "
+            f"Received: {board!r}, {cores!r}, {cool_down_secs:g}"
+        )
     flags = {
         "num_threads": num_threads,
         "warmup_runs": warmup_runs,
