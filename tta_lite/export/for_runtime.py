@@ -1,0 +1,69 @@
+"""A file in the ops that a runtime takes, for runtimes that do not take what the converter writes.
+
+The converter fuses a Deconv's bias and activation into TRANSPOSE_CONV, and Arm NN 20.08 takes neither. A rewrite of the
+flatbuffer says the same in other ops, after the export and for every preset alike; no TensorFlow is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tta_lite.boards.profile import Runtime
+from tta_lite.export.graph_edit import GraphEdit
+from tta_lite.export.op_rewrites import (
+    bias_apart,
+    depth_to_space_apart,
+    int8_deconv_as_conv,
+    pad_apart,
+    unpack_weights,
+)
+
+Rewrite = Callable[[GraphEdit], None]
+
+# What the list of ops in a profile cannot say, found by asking the runtime (docs/boards.md): Arm NN 20.08 pads int8
+# with the stored value 0, whatever the zero point is, and CpuAcc has no Deconv with a scale for each channel.
+REWRITES: Mapping[str, tuple[Rewrite, ...]] = {"armnn": (int8_deconv_as_conv, pad_apart)}
+
+
+def for_runtime(tflite: bytes, runtime: Runtime) -> bytes:
+    """-> the same network in ops that `runtime` takes; the bytes as they are where it takes all of them.
+
+    | what the record says | what becomes of the file |
+    |---|---|
+    | no preset ``fp16`` | 16-bit weights are unpacked: the values stay, the file grows to that of ``fp32`` |
+    | ``max_inputs``: TRANSPOSE_CONV 3 | bias and activation of a float Deconv stand apart, in an ADD |
+    | no op DEPTH_TO_SPACE | SPLIT, RESHAPE and CONCATENATION |
+    | the name ``armnn`` | an int8 PAD is a CONCATENATION, an int8 Deconv a CONV_2D and a shuffle |
+
+    LiteRT computes the same outputs from both files: bit for bit where only places change and in int8, to the last
+    digits in floats. Ops that have no such rewrite stay; `tta_lite.measure.device.armnn` finds them.
+
+    Args:
+      tflite: the flatbuffer; its inputs, outputs and signature stay, its metadata does not.
+      runtime: as ``get_board("rk3399").runtime("armnn")``.
+
+    Raises:
+      InputError: a file that must be rewritten and has more than one graph.
+    """
+    chosen = rewrites(runtime)
+    if not chosen:
+        return tflite
+    edit = GraphEdit(tflite)
+    before = [id(op) for op in edit.ops]
+    for rewrite in chosen:
+        rewrite(edit)
+    return edit.to_bytes() if [id(op) for op in edit.ops] != before else tflite
+
+
+def rewrites(runtime: Runtime) -> tuple[Rewrite, ...]:
+    """-> what `for_runtime` does for a runtime, in order."""
+    chosen: list[Rewrite] = []
+    if "fp16" not in runtime.presets:
+        chosen.append(unpack_weights)
+    chosen += REWRITES.get(runtime.name, ())
+    if runtime.max_inputs.get("TRANSPOSE_CONV", 4) < 4:
+        chosen.append(bias_apart)
+    # A runtime that is asked itself has no list.
+    if runtime.ops and "DEPTH_TO_SPACE" not in runtime.ops:
+        chosen.append(depth_to_space_apart)
+    return tuple(chosen)
