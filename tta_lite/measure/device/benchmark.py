@@ -17,7 +17,7 @@ from tta_lite.boards.profile import BoardProfile, get_board
 from tta_lite.measure import machine
 from tta_lite.measure.benchmark_worker import latency_figures
 from tta_lite.measure.device import library
-from tta_lite.measure.device.runner import Run, install, run_file
+from tta_lite.measure.device.runner import Installed, Run, install, run_file
 from tta_lite.measure.device.transport import DeviceError, Transport
 from tta_lite.types import InputError, Latency, MeasuredOn
 
