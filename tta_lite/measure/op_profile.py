@@ -19,6 +19,8 @@ from tta_lite.export.contents import Contents, Op, read_contents
 from tta_lite.measure.op_features import MATRIX_KINDS, NONE, OpFeatures, read_features
 from tta_lite.types import InputError
 
+# The types of the profiler's events that are ops, see litert/c/litert_profiler_event.h.
+BUILTIN, XNNPACK = 2, 8
 # XNNPACK's operator, up to the bracket -> the ops of a file that it runs.
 RUNS: Mapping[str, tuple[str, ...]] = {
     "Average Pooling": ("AVERAGE_POOL_2D", "MEAN"),
@@ -86,41 +88,79 @@ def typical(samples_us: Sequence[float]) -> float:
     return float(values[cut : len(values) - cut].mean())
 
 
-def match_ops(tflite: bytes, profile_ops: Sequence[Mapping[str, Any]]) -> tuple[OpTime, ...]:
+@dataclasses.dataclass(frozen=True)
+class Operator:
+    """What the runtime ran, over all profiled runs.
+
+    Attributes:
+      name: that the runtime gives it.
+      builtin: whether it is one of the runtime's own kernels, and not XNNPACK's.
+      place: of a builtin kernel, its op's place in the file.
+      time_us: microseconds a run, see `typical`.
+    """
+
+    name: str
+    builtin: bool
+    place: int
+    time_us: float
+
+
+def operators(profile: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[Operator, ...]:
+    """-> what ran, in order.
+
+    Args:
+      profile: of a `tta_lite.measure.device.runner.Run`: each profiled run's events, with ``type``, ``node``, ``name``
+        and ``us``.
+
+    Raises:
+      InputError: there is none, or the runs differ.
+    """
+    runs = [[event for event in run if event["type"] in (BUILTIN, XNNPACK)] for run in profile]
+    if not runs or not runs[0]:
+        raise InputError("A profile needs one op or more; was it run with --profile_runs? Received: none")
+    names = [[(event["name"], event["type"], event["node"]) for event in run] for run in runs]
+    if any(other != names[0] for other in names):
+        raise InputError("Every run of a profile must hold the same ops. Received: runs that differ")
+    times = np.array([[event["us"] for event in run] for run in runs], float)
+    return tuple(
+        Operator(name, kind == BUILTIN, node, typical(times[:, place]))
+        for place, (name, kind, node) in enumerate(names[0])
+    )
+
+
+def match_ops(tflite: bytes, profile: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[OpTime, ...]:
     """-> one record for each op of the file, in order; their times sum up to the profile's.
 
     Args:
       tflite: the file that was run.
-      profile_ops: ``ops`` of a runner's result: ``name``, ``kind`` (``xnnpack`` or ``builtin``), ``place`` (for the
-        latter, in the file) and ``samples_us`` of each, in the order in which they ran.
+      profile: as for `operators`.
 
     Raises:
       InputError: the profile is not this file's, or of kernels that are not known here.
     """
-    if not profile_ops:
-        raise InputError("A profile needs one op or more; was it run with --profile_runs? Received: none")
+    ran = operators(profile)
     features = read_features(tflite)
-    pinned: dict[int, list[int]] = {}
-    for place, op in enumerate(profile_ops):
-        if op["kind"] == "builtin":
-            if not (0 <= op["place"] < len(features) and _base(op["name"]) == features[op["place"]].op):
-                raise _not_its_own(f"op {op['place']} {op['name']} in a file of {len(features)} ops")
-            pinned.setdefault(op["place"], []).append(place)
-    others = [place for place, op in enumerate(profile_ops) if op["kind"] != "builtin"]
-    order = [one for one in run_order(read_contents(tflite), set(pinned)) if one not in pinned]
-    aligned = _align([features[one] for one in order], [_base(profile_ops[place]["name"]) for place in others])
-    found: dict[int, list[int]] = dict(pinned)
-    for one, place in zip(aligned, others, strict=True):
-        found.setdefault(order[one], []).append(place)
+    found: dict[int, list[Operator]] = {}
+    for one in ran:
+        if one.builtin:
+            if not (0 <= one.place < len(features) and one.name == features[one.place].op):
+                raise _not_its_own(f"op {one.place} {one.name} in a file of {len(features)} ops")
+            found.setdefault(one.place, []).append(one)
+    left = set(found)
+    order = [index for index in run_order(read_contents(tflite), left) if index not in left]
+    others = [one for one in ran if not one.builtin]
+    aligned = _align([features[index] for index in order], [_base(one.name) for one in others])
+    for place, one in zip(aligned, others, strict=True):
+        found.setdefault(order[place], []).append(one)
     return tuple(
         OpTime(
             op.index,
             op.op,
             op.layer,
             op.kind,
-            sum(typical(profile_ops[place]["samples_us"]) for place in found.get(op.index, [])),
-            tuple(profile_ops[place]["name"] for place in found.get(op.index, [])),
-            op.index in pinned,
+            sum(one.time_us for one in found.get(op.index, [])),
+            tuple(one.name for one in found.get(op.index, [])),
+            op.index in left,
         )
         for op in features
     )
