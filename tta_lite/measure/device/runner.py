@@ -18,6 +18,8 @@ from tta_lite.measure.machine import parse_cpuinfo
 RUNNER, RESULTS, MODEL = "tta_runner", "results.json", "model.tflite"
 FORMAT = 1
 GOLDEN_DIFFERS = 3
+# The runner's `type` of an event: an op that the runtime's own kernels ran.
+BUILTIN = 2
 PROBE_S = 60.0
 # A core's clock that moves by more between the first and the last timed run was throttled, or its governor awoke.
 CLOCK_TOLERANCE = 0.02
@@ -151,6 +153,33 @@ class Run:
             raise DeviceError(
                 f"{where} must hold what tta_runner wrote, format {FORMAT}. Received: {type(error).__name__}: {error}"
             ) from error
+
+
+def profiled_ops(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """-> one record an op that the runtime ran, in order, over all profiled runs.
+
+    ``name`` is the runtime's, ``kind`` is ``builtin`` or ``xnnpack``, ``place`` that of a builtin op in the file or of
+    another among the delegate's, ``samples_us`` has one time a profiled run.
+
+    Args:
+      runs: of one file; with none profiled the list is empty.
+
+    Raises:
+      DeviceError: they are not of one file.
+    """
+    profiles = [profile for run in runs for profile in run.profile]
+    sequences = {tuple((event["name"], event["node"], event["type"]) for event in profile) for profile in profiles}
+    if len(sequences) > 1:
+        raise DeviceError(f"All profiled runs must run the same ops. Received: {len(sequences)} different sequences")
+    return [
+        {
+            "name": name,
+            "kind": "builtin" if kind == BUILTIN else "xnnpack",
+            "place": node,
+            "samples_us": [profile[place]["us"] for profile in profiles],
+        }
+        for place, (name, node, kind) in enumerate(next(iter(sequences), ()))
+    ]
 
 
 def _processor(processors: Sequence[Mapping[str, str]]) -> str:
