@@ -6,8 +6,8 @@
 
 Prints what the runtime says of each op, by the Keras layer it comes from, then of the whole file, and ends with exit
 code 0 if it runs wholly on the runtime's fast kernels and gives LiteRT's outputs, 1 if not, 2 for a mistake.
-With --rewritten, the file is first written again in ops that the runtime takes, as its profile lists them, and that file
-is asked about; its outputs in LiteRT are those of the given file.
+With --rewritten, the file is first written again in ops that the runtime takes, and that file is asked about; LiteRT
+gives the same outputs for both.
 
 Arm NN is asked itself, on the board or under emulation (`tta-lite setup-emulator --runtime=armnn`, once). LiteRT and
 TensorFlow Lite Micro are asked on this machine.
@@ -19,12 +19,14 @@ MobileNetV2 with a pose head at 256 x 256.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from recipes import _app
+from tta_lite.measure.runtime_answers import TAKEN, Answer, RuntimeAnswer
 from tta_lite.types import InputError
 
 EMULATED = "emulated"
@@ -42,12 +44,11 @@ _WHOLE_LIMIT_S = flags.DEFINE_float(
 )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Reads, asks, prints, writes -> 0 if it runs wholly, 1 if not."""
+def main(argv: Sequence[str]) -> None:
+    """Reads, asks, prints, writes; ends the process with 1 if the file does not run wholly."""
     from tta_lite.boards.profile import get_board
     from tta_lite.export.for_runtime import for_runtime
     from tta_lite.files import atomic_write, to_json_text
-    from tta_lite.report.runtime_answers import answer_lines
 
     given = [*argv[1:], *([_MODEL.value] if _MODEL.value else [])]
     if len(given) != 1:
@@ -61,10 +62,81 @@ def main(argv: Sequence[str]) -> int:
         tflite = for_runtime(tflite, runtime)
         atomic_write(_REWRITTEN.value, tflite)
     answer = _ask(runtime.name, tflite)
-    for line in answer_lines(answer):
-        print(line)
+    print("\n".join(lines(answer)))
+    if not answer.runs and not _REWRITTEN.value and for_runtime(tflite, runtime) != tflite:
+        print(f"--rewritten=FILE writes it in ops that {runtime.name} takes, as far as that is known, and asks again.")
     if _OUT.value:
-        asked = {"file": _REWRITTEN.value or given[0], "board": _BOARD.value, "asked_for": runtime.title}
+        asked = {"file": _REWRITTEN.value or given[0], "board": _BOARD.value, "profile": runtime.title}
         atomic_write(_OUT.value, to_json_text({**asked, **answer.to_json()}, indent=2) + "\n")
         print(f"Written: {_OUT.value}")
-    return 0 if answer.runs else 1
+    if not answer.runs:
+        sys.exit(1)
+
+
+def lines(answer: RuntimeAnswer) -> list[str]:
+    """-> what is printed of an answer: a line an op, one for the whole file, the verdict."""
+    rows = [
+        (str(op.index), op.op, "" if op.layer == op.op else op.layer, op.answer.answer, _difference(op.answer))
+        for op in answer.ops
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    found = [f"{answer.runtime}, asked on {answer.device}:"]
+    for (place, *texts, difference), op in zip(rows, answer.ops, strict=True):
+        cells = [place.rjust(widths[0]), *(text.ljust(width) for text, width in zip(texts, widths[1:4], strict=True))]
+        found.append("  ".join([*cells, difference.rjust(widths[4]), op.answer.words]).rstrip())
+    if answer.whole:
+        difference = _difference(answer.whole)
+        apart = f"; largest difference from LiteRT: {difference} {answer.whole.unit}" if difference else ""
+        found.append(f"The whole file: {'; '.join(filter(None, (answer.whole.answer, answer.whole.words)))}{apart}")
+    counts = Counter(op.answer.answer for op in answer.ops if op.answer.answer != TAKEN)
+    if answer.runs:
+        found.append(f"It runs wholly in {answer.runtime}: {len(answer.ops)} ops.")
+    else:
+        others = ", ".join(f"{count} {name}" for name, count in counts.items())
+        found.append(
+            f"It does not run wholly in {answer.runtime}{f': {others}, of {len(answer.ops)} ops' if others else ''}."
+        )
+    return found
+
+
+def _difference(answer: Answer) -> str:
+    return "" if answer.difference is None else f"{answer.difference:.3g}"
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"Expected a .tflite file that can be read: {error.strerror}. Received: {path}") from None
+
+
+def _ask(name: str, tflite: bytes) -> RuntimeAnswer:
+    from tta_lite.measure.device.armnn import ask_armnn
+    from tta_lite.measure.device.armnn_setup import emulated_armnn
+    from tta_lite.measure.device.connect import open_transport
+    from tta_lite.measure.local_runtimes import HERE, LOCAL
+
+    if name in LOCAL:
+        if _CONNECT.present and _CONNECT.value != "local":
+            raise InputError(
+                f"The runtime {name} is asked on {HERE}; --connect is for armnn. Received: {_CONNECT.value}"
+            )
+        return LOCAL[name](tflite)
+    if name != "armnn":
+        raise InputError(f"A runtime that can be asked is one of armnn, {', '.join(LOCAL)}. Received: {name}")
+    transport, python = (
+        emulated_armnn() if _CONNECT.value == EMULATED else (open_transport(_CONNECT.value), ("python3",))
+    )
+    with transport:
+        return ask_armnn(
+            tflite,
+            transport,
+            python,
+            op_limit_s=_OP_LIMIT_S.value,
+            whole_limit_s=_WHOLE_LIMIT_S.value,
+            progress=lambda said: print(f"asking about {said}", file=sys.stderr),
+        )
+
+
+if __name__ == "__main__":
+    _app.run(main, words=1)

@@ -6,6 +6,7 @@ Imports no TensorFlow.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -15,7 +16,17 @@ from tta_lite.export.golden import make_golden, runtime
 from tta_lite.export.micro import measure_micro
 from tta_lite.export.op_resolver import lacking_ops
 from tta_lite.export.runner import TFLitePredictor
-from tta_lite.measure.runtime_answers import FALLBACK, REFUSED, TAKEN, UNKNOWN, Answer, OpAnswer, RuntimeAnswer
+from tta_lite.measure.runtime_answers import (
+    CODES,
+    FALLBACK,
+    PARTS,
+    REFUSED,
+    TAKEN,
+    UNKNOWN,
+    Answer,
+    OpAnswer,
+    RuntimeAnswer,
+)
 from tta_lite.measure.stages import layer_names
 from tta_lite.types import InputError
 
@@ -41,7 +52,7 @@ def ask_xnnpack(tflite: bytes) -> RuntimeAnswer:
         for op in contents.ops
     )
     answer = FALLBACK if left else TAKEN
-    return RuntimeAnswer(runtime(), HERE, ops, Answer(answer, "it is what others are compared with", 0.0))
+    return RuntimeAnswer(runtime(), HERE, ops, Answer(answer))
 
 
 def ask_micro(tflite: bytes) -> RuntimeAnswer:
@@ -73,7 +84,8 @@ def ask_micro(tflite: bytes) -> RuntimeAnswer:
     largest = float(np.abs(golden.output.dequantise(golden.outputs[0])).max())
     difference = result.difference / (golden.output.scale or largest or 1.0)
     words = f"an arena of {result.arena_bytes} bytes"
-    return RuntimeAnswer(f"tflite-micro {result.version}", HERE, ops, Answer(TAKEN, words, difference))
+    whole = Answer(TAKEN, words, difference, CODES if golden.output.scale else PARTS)
+    return RuntimeAnswer(f"tflite-micro {result.version}", HERE, ops, whole)
 
 
 def _refused(contents: Contents, reason: str) -> dict[int, str]:
@@ -83,3 +95,7 @@ def _refused(contents: Contents, reason: str) -> dict[int, str]:
     if failed := _FAILED_NODE.search(reason):
         said[int(failed[1])] = reason
     return said
+
+
+# Name in a profile -> how it is asked.
+LOCAL: Mapping[str, Callable[[bytes], RuntimeAnswer]] = {"litert-xnnpack": ask_xnnpack, "tflite-micro": ask_micro}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 # Of the largest expected value.
 FLOAT_TOLERANCE = 1e-4
 TAKEN, FALLBACK, REFUSED, DIFFERS, CRASHED, TOO_SLOW = "taken", "fallback", "refused", "differs", "crashed", "too slow"
+CODES, PARTS = "codes of 8 bits", "of the largest value"
 # The runtime stopped before it came to that op.
 UNKNOWN = "unknown"
 
@@ -23,13 +25,14 @@ class Answer:
       answer: ``taken``, ``fallback`` (only slow kernels run it), ``refused``, ``differs`` (it runs and gives something
         else than LiteRT), ``crashed``, ``too slow`` or ``unknown`` (the runtime did not come to it).
       words: the runtime's own, or what is to be said of the difference; empty if there is none to give.
-      difference: the largest from LiteRT's outputs: in codes for 8 bits, else in parts of the largest value; None: not
-        compared.
+      difference: the largest from LiteRT's outputs, in `unit`; None: not compared.
+      unit: `CODES` or `PARTS`; empty if not compared.
     """
 
     answer: str
     words: str = ""
     difference: float | None = None
+    unit: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,25 +79,44 @@ class RuntimeAnswer:
         return {**dataclasses.asdict(self), "runs": self.runs}
 
 
-def compare(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], steps: int) -> tuple[float, str]:
-    """-> the largest difference, and what is wrong with it; empty if nothing is."""
+def compare(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], steps: int) -> tuple[float, str, str]:
+    """-> the largest difference, its unit, and what is wrong with it; empty if nothing is.
+
+    Args:
+      expected: outputs, as LiteRT stores them.
+      found: the same of another runtime.
+      steps: codes by which integers may differ; floats may by `FLOAT_TOLERANCE`.
+
+    >>> compare([np.array([1.0, -2.0])], [np.array([1.0, -1.5])], 1)
+    (0.25, 'of the largest value', 'It gives something else than LiteRT: up to 0.25 of the largest value, in 50 %...')
+    """
     if [one.shape for one in expected] != [one.shape for one in found]:
         shapes = [[list(one.shape) for one in side] for side in (expected, found)]
-        return float("inf"), f"LiteRT gives outputs of {shapes[0]}, and here they are {shapes[1]}."
-    largest, wrong = 0.0, ""
+        return math.inf, "", f"LiteRT gives outputs of {shapes[0]}, and here they are {shapes[1]}."
+    worst = (0.0, CODES if not expected or expected[0].dtype.kind in "iu" else PARTS, "")
     for a, b in zip(expected, found, strict=True):
-        is_float = a.dtype.kind == "f"
-        apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
-        # What is no number here and there is no difference; on one side alone, it is the largest.
-        apart = np.where(np.isnan(apart), np.where(np.isnan(a) & np.isnan(b), 0, np.inf), apart)
-        scale = float(np.nanmax(np.abs(a.astype(np.float64)), initial=0)) if is_float else 1.0
-        difference = float(apart.max(initial=0)) / (scale or 1.0)
-        largest = max(largest, difference)
-        limit = FLOAT_TOLERANCE if is_float else steps
-        if difference > limit:
-            unit = "of the largest value" if is_float else "codes of 8 bits"
-            wrong = (
-                f"It runs and gives something else than LiteRT: up to {difference:.3g} {unit}, in "
-                f"{100 * float((apart > limit * scale).mean()):.3g} % of the outputs."
-            )
-    return largest, wrong
+        in_codes = a.dtype.kind in "iu"
+        limit, unit = (float(steps), CODES) if in_codes else (FLOAT_TOLERANCE, PARTS)
+        apart = _apart(a.astype(np.float64), b.astype(np.float64), in_codes)
+        largest = float(apart.max(initial=0))
+        if largest < worst[0] or (largest == 0 and worst[0] == 0):
+            continue
+        wrong = worst[2]
+        if not largest <= limit:
+            share = 100 * float((apart > limit).mean())
+            wrong = f"It gives something else than LiteRT: up to {largest:.3g} {unit}, in {share:.3g} % of the outputs."
+        worst = (largest, unit, wrong)
+    return worst
+
+
+def _apart(a: np.ndarray, b: np.ndarray, in_codes: bool) -> np.ndarray:
+    """-> how far each value of `b` is from that of `a`.
+
+    No number on both sides is no difference, on one side it is an infinite one.
+    """
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(a - b)
+    apart = np.where(a == b, 0.0, apart)
+    apart = np.where(np.isnan(apart), np.where(np.isnan(a) & np.isnan(b), 0.0, np.inf), apart)
+    scale = float(np.max(np.abs(a), initial=0, where=np.isfinite(a)))
+    return apart if in_codes or not scale else apart / scale

@@ -21,7 +21,16 @@ from tta_lite.measure.device import armnn_driver
 from tta_lite.measure.device.armnn_jobs import START_S, Job, last_words, run_jobs
 from tta_lite.measure.device.transport import DeviceError, Transport
 from tta_lite.measure.runtime_answers import (
-    CRASHED, DIFFERS, FALLBACK, REFUSED, TAKEN, TOO_SLOW, Answer, OpAnswer, RuntimeAnswer, compare
+    CRASHED,
+    DIFFERS,
+    FALLBACK,
+    REFUSED,
+    TAKEN,
+    TOO_SLOW,
+    Answer,
+    OpAnswer,
+    RuntimeAnswer,
+    compare,
 )
 from tta_lite.measure.single_ops import single_ops
 from tta_lite.types import InputError
@@ -136,10 +145,11 @@ def _judge(job: Job, record: Mapping[str, Any], outputs: bytes, steps: int) -> A
         np.frombuffer(outputs, one["dtype"], int(np.prod(one["shape"])), one["offset"]).reshape(one["shape"])
         for one in record["outputs"]
     ]
-    difference, wrong = (None, "") if job.expected is None else compare(job.expected, found, steps)
-    if wrong:
-        return Answer(DIFFERS, " ".join(filter(None, (wrong, words))), difference)
-    return Answer(TAKEN if record["backend"] == armnn_driver.ACCELERATED else FALLBACK, words, difference)
+    answer = TAKEN if record["backend"] == armnn_driver.ACCELERATED else FALLBACK
+    if job.expected is None:
+        return Answer(answer, words)
+    difference, unit, wrong = compare(job.expected, found, steps)
+    return Answer(DIFFERS if wrong else answer, " ".join(filter(None, (wrong, words))), difference, unit)
 
 
 def _in_short(words: Sequence[str]) -> str:
