@@ -19,8 +19,6 @@ from tta_lite.export.contents import Contents, Op, read_contents
 from tta_lite.measure.op_features import MATRIX_KINDS, NONE, OpFeatures, read_features
 from tta_lite.types import InputError
 
-# The types of the profiler's events that are ops, see litert/c/litert_profiler_event.h.
-BUILTIN, XNNPACK = 2, 8
 # XNNPACK's operator, up to the bracket -> the ops of a file that it runs.
 RUNS: Mapping[str, tuple[str, ...]] = {
     "Average Pooling": ("AVERAGE_POOL_2D", "MEAN"),
@@ -47,10 +45,11 @@ RUNS: Mapping[str, tuple[str, ...]] = {
     "Transpose": ("TRANSPOSE", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "BATCH_MATMUL"),
 }
 # What may follow the operator that does an op's work, or stand before it, and belongs to it all the same.
-BESIDE = ("Clamp", "Constant Pad", "Convert", "Copy", "Static Reshape", "Static Slice", "Transpose")
-# Costs of the alignment: an operator beside the one that does the work, an op of a known kind without an operator, an
-# op and an operator whose name says nothing, and the same where the two contradict each other.
-EXTRA, SKIPPED, UNSURE, WRONG = 1.0, 3.0, 6.0, 1000.0
+BEFORE = ("Constant Pad", "Convert")
+AFTER = ("Clamp", "Copy", "Static Reshape", "Static Slice", "Transpose")
+# Costs of the alignment: an operator on the usual side of the one that does the work, and on the other side; an op of a
+# known kind without an operator, an op and an operator whose name says nothing, and where the two contradict each other.
+EXTRA, OTHER_SIDE, SKIPPED, UNSURE, WRONG = 1.0, 1.5, 3.0, 6.0, 1000.0
 _FREE = {NONE: 0.0, "activation": 1.0, "copy": 2.0}
 
 
@@ -88,79 +87,41 @@ def typical(samples_us: Sequence[float]) -> float:
     return float(values[cut : len(values) - cut].mean())
 
 
-@dataclasses.dataclass(frozen=True)
-class Operator:
-    """What the runtime ran, over all profiled runs.
-
-    Attributes:
-      name: that the runtime gives it.
-      builtin: whether it is one of the runtime's own kernels, and not XNNPACK's.
-      place: of a builtin kernel, its op's place in the file.
-      time_us: microseconds a run, see `typical`.
-    """
-
-    name: str
-    builtin: bool
-    place: int
-    time_us: float
-
-
-def operators(profile: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[Operator, ...]:
-    """-> what ran, in order.
-
-    Args:
-      profile: of a `tta_lite.measure.device.runner.Run`: each profiled run's events, with ``type``, ``node``, ``name``
-        and ``us``.
-
-    Raises:
-      InputError: there is none, or the runs differ.
-    """
-    runs = [[event for event in run if event["type"] in (BUILTIN, XNNPACK)] for run in profile]
-    if not runs or not runs[0]:
-        raise InputError("A profile needs one op or more; was it run with --profile_runs? Received: none")
-    names = [[(event["name"], event["type"], event["node"]) for event in run] for run in runs]
-    if any(other != names[0] for other in names):
-        raise InputError("Every run of a profile must hold the same ops. Received: runs that differ")
-    times = np.array([[event["us"] for event in run] for run in runs], float)
-    return tuple(
-        Operator(name, kind == BUILTIN, node, typical(times[:, place]))
-        for place, (name, kind, node) in enumerate(names[0])
-    )
-
-
-def match_ops(tflite: bytes, profile: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[OpTime, ...]:
+def match_ops(tflite: bytes, profile_ops: Sequence[Mapping[str, Any]]) -> tuple[OpTime, ...]:
     """-> one record for each op of the file, in order; their times sum up to the profile's.
 
     Args:
       tflite: the file that was run.
-      profile: as for `operators`.
+      profile_ops: ``ops`` of a runner's result: ``name``, ``kind`` (``xnnpack`` or ``builtin``), ``place`` (for the
+        latter, in the file) and ``samples_us`` of each, in the order in which they ran.
 
     Raises:
       InputError: the profile is not this file's, or of kernels that are not known here.
     """
-    ran = operators(profile)
+    if not profile_ops:
+        raise InputError("A profile needs one op or more; was it run with --profile_runs? Received: none")
     features = read_features(tflite)
-    found: dict[int, list[Operator]] = {}
-    for one in ran:
-        if one.builtin:
-            if not (0 <= one.place < len(features) and one.name == features[one.place].op):
-                raise _not_its_own(f"op {one.place} {one.name} in a file of {len(features)} ops")
-            found.setdefault(one.place, []).append(one)
-    left = set(found)
-    order = [index for index in run_order(read_contents(tflite), left) if index not in left]
-    others = [one for one in ran if not one.builtin]
-    aligned = _align([features[index] for index in order], [_base(one.name) for one in others])
-    for place, one in zip(aligned, others, strict=True):
-        found.setdefault(order[place], []).append(one)
+    pinned: dict[int, list[int]] = {}
+    for place, op in enumerate(profile_ops):
+        if op["kind"] == "builtin":
+            if not (0 <= op["place"] < len(features) and _base(op["name"]) == features[op["place"]].op):
+                raise _not_its_own(f"op {op['place']} {op['name']} in a file of {len(features)} ops")
+            pinned.setdefault(op["place"], []).append(place)
+    others = [place for place, op in enumerate(profile_ops) if op["kind"] != "builtin"]
+    order = [one for one in run_order(read_contents(tflite), set(pinned)) if one not in pinned]
+    aligned = _align([features[one] for one in order], [_base(profile_ops[place]["name"]) for place in others])
+    found: dict[int, list[int]] = dict(pinned)
+    for one, place in zip(aligned, others, strict=True):
+        found.setdefault(order[one], []).append(place)
     return tuple(
         OpTime(
             op.index,
             op.op,
             op.layer,
             op.kind,
-            sum(one.time_us for one in found.get(op.index, [])),
-            tuple(one.name for one in found.get(op.index, [])),
-            op.index in left,
+            sum(typical(profile_ops[place]["samples_us"]) for place in found.get(op.index, [])),
+            tuple(profile_ops[place]["name"] for place in found.get(op.index, [])),
+            op.index in pinned,
         )
         for op in features
     )
@@ -205,11 +166,12 @@ def _align(ops: Sequence[OpFeatures], operators: Sequence[str]) -> list[int]:
         costs = [_cost(op, name) for name in operators]
         for j in range(length + 1):
             best[i, j], came[i, j] = best[i - 1, j] + skipped, j
-            work, beside = math.inf, 0.0
+            work, behind = math.inf, 0.0
             for start in range(j - 1, max(-1, j - 1 - _MOST), -1):
-                # One of its operators does the work; the others stand beside it.
-                extra = EXTRA if operators[start] in BESIDE else WRONG
-                work, beside = min(work + extra, beside + costs[start]), beside + extra
+                # One of its operators does the work; the others stand before and behind it.
+                name = operators[start]
+                work = min(work + _extra(name, BEFORE, AFTER), behind + costs[start])
+                behind += _extra(name, AFTER, BEFORE)
                 if best[i - 1, start] + work < best[i, j]:
                     best[i, j], came[i, j] = best[i - 1, start] + work, start
     if best[count, length] >= WRONG:
@@ -234,6 +196,10 @@ def _cost(op: OpFeatures, operator: str) -> float:
     if _letters(operator) == _letters(op.op):
         return 0.0
     return WRONG if op.kind in (*MATRIX_KINDS, "depthwise", NONE) else UNSURE
+
+
+def _extra(operator: str, usual: Sequence[str], unusual: Sequence[str]) -> float:
+    return EXTRA if operator in usual else OTHER_SIDE if operator in unusual else WRONG
 
 
 def _base(name: str) -> str:

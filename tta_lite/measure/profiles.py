@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tta_lite.files import atomic_write
-from tta_lite.measure.device.runner import RESULTS, Run, install, run_file
+from tta_lite.measure.device.runner import RESULTS, Run, install, profiled_ops, run_file
 from tta_lite.measure.device.transport import Transport
 from tta_lite.measure.latency_fit import Profiled
 from tta_lite.measure.op_features import read_features
@@ -151,7 +151,7 @@ def _read(file: Path) -> Run:
 
 def _pooled(name: str, tflite: bytes, runs: Sequence[Run]) -> Profiled:
     features = read_features(tflite)
-    profiled = [match_ops(tflite, run.profile) for run in runs if run.profile]
+    profiled = [match_ops(tflite, profiled_ops([run])) for run in runs if run.profile]
     times = tuple(statistics.median(column) for column in zip(*([op.time_us for op in ops] for ops in profiled)))
     latency_us = 1e3 * statistics.median(statistics.median(run.samples_ms) for run in runs)
     return Profiled(name, family(name), features, times, latency_us)
