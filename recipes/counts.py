@@ -35,6 +35,7 @@ _OPS = flags.DEFINE_boolean("ops", False, "Also count each op.")
 _TIMEOUT_S = flags.DEFINE_float("timeout_s", 3600.0, "Seconds that one file may take on one core.", 1)
 _OUT = flags.DEFINE_string("out", None, "A JSON file for all counts; on the screen only if not given.")
 
+WIDTH = 140
 COLUMNS = ("total", *GROUPS, "rest", "MB loaded", "MB stored", "L1D misses", "L2 misses")
 
 
@@ -47,7 +48,7 @@ def cells(tally: Tally) -> list[str]:
 def table_of(rows: Sequence[tuple[str, Tally]], first: str) -> Table:
     """-> a table with a line for each tally."""
     table = Table(box=None, pad_edge=False)
-    table.add_column(first, overflow="fold", min_width=12)
+    table.add_column(first, overflow="fold", min_width=40)
     for column in COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     for name, tally in rows:
@@ -65,7 +66,8 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"Flag --graph must name a .tflite file. Received: {graph}")
     if _OUT.value and not Path(_OUT.value).resolve().parent.is_dir():
         raise InputError(f"Flag --out must name a file in a folder that exists. Received: {_OUT.value}")
-    console = Console()
+    # Narrower, the figures would be cut.
+    console = Console(width=max(Console().width, WIDTH))
     records = []
     for cpu in _CPU.value:
         found: list[tuple[str, Counts]] = []
