@@ -26,6 +26,7 @@ RECIPES: Mapping[str, str] = {
     "compare": "recipes.compare",
     "verify": "recipes.verify",
     "export_onnx": "recipes.export_onnx",
+    "boards": "recipes.boards",
 }
 USER_MISTAKE = 2
 
