@@ -81,7 +81,7 @@ def count_model(
     Args:
       board: entered.
       model: the file.
-      kernels: ``xnnpack``, ``builtin`` or ``reference``.
+      kernels: ``xnnpack`` or ``builtin``.
       timeout_s: seconds for all.
 
     Raises:
