@@ -109,6 +109,14 @@ class GraphEdit:
         """-> the tensor's name."""
         return self.graph.tensors[tensor].name.decode()
 
+    def given_out_as(self, tensor: int) -> str:
+        """-> what the file's signature calls an output of the graph; empty if it does not name it."""
+        for signature in self.model.signatureDefs or ():
+            for entry in signature.outputs:
+                if entry.tensorIndex == tensor:
+                    return entry.name.decode() if isinstance(entry.name, bytes) else str(entry.name)
+        return ""
+
     def op(
         self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None, *, version: int = 1
     ) -> schema.OperatorT:

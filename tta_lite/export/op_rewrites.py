@@ -224,4 +224,7 @@ def _version(edit: GraphEdit, name: str, tensor: int) -> int:
 
 def _part(edit: GraphEdit, tensor: int, what: str) -> str:
     """-> a name for a tensor of the ops that stand for one: its layer is still read from it (`measure.stages`)."""
-    return f"{edit.text(tensor).split(';')[-1]}_{what}"
+    name = edit.text(tensor).split(";")[-1]
+    # What the graph gives out has no layer in its name, but one in the signature.
+    layer = edit.given_out_as(tensor) if name.count("/") < 2 else ""
+    return f"graph/{layer}/{name}_{what}" if layer else f"{name}_{what}"

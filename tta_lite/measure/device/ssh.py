@@ -127,16 +127,16 @@ class Ssh(RemoteTransport):
     def _upload(self, source: Path, data: bytes, path: str, timeout_s: float) -> str:
         # Any login shell reads this the same way: `RemoteTransport` sees to a plain path.
         mark = secrets.token_hex(8)
-        command = f"env LC_ALL=C cat > {path} && echo {mark}"
+        command = f"env LC_ALL=C cat > {path} && echo {mark}-whole || echo {mark}-torn"
         try:
             out, complaints = communicate(self._session(command), data, timeout_s, _environment())
         except TimeoutError:
             return f"it took longer than {timeout_s:.0f} s."
-        if mark.encode() in out:
+        if f"{mark}-whole".encode() in out:
             return ""
-        if self._keeper is None or not self._keeper.is_alive():
-            raise self._lost(complaints)
-        return one_line(complaints) or "the copy ended early."
+        if f"{mark}-torn".encode() in out:
+            return one_line(complaints) or "the copy ended early."
+        raise self._lost(complaints)
 
     def _session(self, command: str) -> list[str]:
         return session_words(self._socket, command)
