@@ -1,4 +1,4 @@
-"""`tta-lite benchmark --connect=ssh://...` against a real OpenSSH server: the whole path, and every way it can break."""
+"""`tta-lite benchmark --connect=ssh://...` against a real OpenSSH server: the whole path, and each way it can break."""
 
 from __future__ import annotations
 

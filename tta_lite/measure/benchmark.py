@@ -216,8 +216,8 @@ def benchmark_together(
         return Comparison(rows, {name: one.round_p50 for name, one in found.items()})
     if board or cores != "all" or cool_down_secs or remote_folder:
         raise InputError(
-            "Arguments `board`, `cores`, `cool_down_secs` and `remote_folder` are for a board. Expected: `connect` with "
-            f"them. Received: {board!r}, {cores!r}, {cool_down_secs:g}, {remote_folder!r}"
+            "Arguments `board`, `cores`, `cool_down_secs` and `remote_folder` are for a board. Expected: `connect` "
+            f"with them. Received: {board!r}, {cores!r}, {cool_down_secs:g}, {remote_folder!r}"
         )
     flags = {
         "num_threads": num_threads,
