@@ -36,7 +36,9 @@ def for_runtime(tflite: bytes, runtime: Runtime) -> bytes:
     | the name ``armnn`` | an int8 PAD is a CONCATENATION, an int8 Deconv a CONV_2D and a shuffle |
 
     LiteRT computes the same outputs from both files: bit for bit where only places change and in int8, to the last
-    digits in floats. Ops that have no such rewrite stay; `tta_lite.measure.device.armnn` finds them.
+    digits in floats. One case is a code off: an int8 Deconv whose kernel is smaller than its stride, which XNNPACK
+    leaves to kernels that round otherwise. Ops that have no such rewrite stay, those of the preset ``dynamic`` among
+    them; `tta_lite.measure.device.armnn` finds them.
 
     Args:
       tflite: the flatbuffer; its inputs, outputs and signature stay, its metadata does not.

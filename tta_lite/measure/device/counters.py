@@ -86,7 +86,7 @@ def count_model(
     Args:
       board: entered.
       model: the file.
-      kernels: ``xnnpack``, ``builtin`` or ``reference``.
+      kernels: ``xnnpack`` or ``builtin``.
       by_op: also counts each op, which takes twice as long.
       timeout_s: seconds for all.
 

@@ -101,7 +101,7 @@ class Counts:
       cpu: the processor, as ``cortex-a72``.
       emulator: as ``QEMU 7.2.22``.
       runtime: as ``LiteRT 2.3.0``.
-      kernels: ``xnnpack``, ``builtin`` or ``reference``.
+      kernels: ``xnnpack`` or ``builtin``.
       fully_delegated: whether XNNPACK ran all ops.
       caches: that the misses are of.
       inference: the whole.
