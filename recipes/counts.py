@@ -35,14 +35,14 @@ _OPS = flags.DEFINE_boolean("ops", False, "Also count each op.")
 _TIMEOUT_S = flags.DEFINE_float("timeout_s", 3600.0, "Seconds that one file may take on one core.", 1)
 _OUT = flags.DEFINE_string("out", None, "A JSON file for all counts; on the screen only if not given.")
 
-WIDTH = 140
-COLUMNS = ("total", *GROUPS, "rest", "MB loaded", "MB stored", "L1D misses", "L2 misses")
+WIDTH = 160
+COLUMNS = ("total", *GROUPS, "rest", "kB loaded", "kB stored", "L1D misses", "L2 misses")
 
 
 def cells(tally: Tally) -> list[str]:
-    """-> what `COLUMNS` name: millions of instructions, megabytes, millions of misses."""
+    """-> what `COLUMNS` name: thousands of instructions, kilobytes, thousands of misses."""
     counts = (tally.total, *tally.grouped().values(), tally.bytes_loaded, tally.bytes_stored)
-    return [f"{count / 1e6:,.2f}" for count in (*counts, tally.l1_misses, tally.l2_misses)]
+    return [f"{count / 1e3:,.1f}" for count in (*counts, tally.l1_misses, tally.l2_misses)]
 
 
 def table_of(rows: Sequence[tuple[str, Tally]], first: str) -> Table:
@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
                     )
                 found.append((graph, counts))
                 records.append({"graph": graph, **counts.to_json()})
-        say(console, f"{board.title}, {found[0][1].runtime}, one inference; millions, and megabytes (1,000,000 bytes)")
+        say(console, f"{board.title}, {found[0][1].runtime}, one inference; in thousands, and kB of 1,000 bytes")
         console.print(table_of([(graph, counts.inference) for graph, counts in found], "graph"))
         for graph, counts in found if _OPS.value else ():
             say(console, f"Ops of {graph}")

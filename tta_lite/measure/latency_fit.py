@@ -205,9 +205,7 @@ def _samples(networks: Iterable[Profiled]) -> Iterable[_Sample]:
                 yield _Sample(op, time_us, time_us / total)
 
 
-def fit_kind(
-    kind: str, samples: Sequence[Any], sizes: Sizes, near: KindCost | None = None
-) -> tuple[KindCost, float]:
+def fit_kind(kind: str, samples: Sequence[Any], sizes: Sizes, near: KindCost | None = None) -> tuple[KindCost, float]:
     """-> the cost of a kind of op, and how badly it fits.
 
     Relative errors are made small, of each op weighed by the root of its share of its network's time.
@@ -280,9 +278,7 @@ def _best_sizes(networks: Sequence[Profiled], dtype: str) -> Sizes:
         (Sizes(columns, channels) for channels in CHANNELS for columns in COLUMNS), key=lambda one: cost(matrices, one)
     )
     moving = [kind for kind in groups if kind not in MATRIX_KINDS]
-    return min(
-        (dataclasses.replace(best, near_bytes=near) for near in NEAR_BYTES), key=lambda one: cost(moving, one)
-    )
+    return min((dataclasses.replace(best, near_bytes=near) for near in NEAR_BYTES), key=lambda one: cost(moving, one))
 
 
 def _scale(sums_us: Sequence[float], latencies_us: Sequence[float]) -> tuple[float, float]:

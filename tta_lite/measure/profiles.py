@@ -155,4 +155,3 @@ def _pooled(name: str, tflite: bytes, runs: Sequence[Run]) -> Profiled:
     times = tuple(statistics.median(column) for column in zip(*([op.time_us for op in ops] for ops in profiled)))
     latency_us = 1e3 * statistics.median(statistics.median(run.samples_ms) for run in runs)
     return Profiled(name, family(name), features, times, latency_us)
-

@@ -278,7 +278,7 @@ def test_the_recipe_prints_and_writes_a_line_a_file_and_an_op(networks, tmp_path
         (str(networks["plain"]), "cortex-a72"), (str(networks["plain"]), "cortex-a53"),
     ]  # fmt: skip
     first = Counts.from_json(records[0])
-    assert f"{first.inference.total / 1e6:,.2f}" in done.stdout
+    assert f"{first.inference.total / 1e3:,.1f}" in done.stdout
     # Other cores get other kernels.
     assert Counts.from_json(records[1]).inference.total != first.inference.total
 
