@@ -74,7 +74,9 @@ def run_jobs(
         done = transport.run([*words, str(first)], timeout_s=limit_s * (len(jobs) - first) + START_S)
         transport.get("log", folder / "log")
         if done.code == armnn_driver.NO_FILE:
-            raise DeviceError(f"{transport.title}: the board cannot keep what Arm NN gave. Received: {last_words(done)}")
+            raise DeviceError(
+                f"{transport.title}: the board cannot keep what Arm NN gave. Received: {last_words(done)}"
+            )
         lines = _lines((folder / "log").read_text(encoding="utf-8"))
         records.update({line["job"]: line for line in lines if line["state"] == "ended"})
         if len(records) < len(jobs):
