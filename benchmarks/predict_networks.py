@@ -140,9 +140,6 @@ def probe_kernels(x: Any) -> Any:
 
 
 FIT += tuple(Network(name, size) for name in PROBES for size in PROBE_SIZES)
-_FOLDER = flags.DEFINE_string("folder", None, "Where the files are kept.", required=True)
-_PRESETS = flags.DEFINE_list("presets", ["fp32", "int8"], f"Of {', '.join(PRESETS)}.")
-_ONLY = flags.DEFINE_string("only", "", "Networks whose label holds this.")
 
 
 def file_of(folder: str | Path, network: Network, preset: str) -> Path:
@@ -184,9 +181,13 @@ def main(argv: Sequence[str]) -> None:
     """Makes all that is missing."""
     del argv
     for network in (*FIT, *HELD_OUT):
-        if _ONLY.value in network.label:
-            make(network, _PRESETS.value, _FOLDER.value)
+        if flags.FLAGS.only in network.label:
+            make(network, flags.FLAGS.presets, flags.FLAGS.folder)
 
 
 if __name__ == "__main__":
+    # Here, as others import this file who have a flag of that name.
+    flags.DEFINE_string("folder", None, "Where the files are kept.", required=True)
+    flags.DEFINE_list("presets", ["fp32", "int8"], f"Of {', '.join(PRESETS)}.")
+    flags.DEFINE_string("only", "", "Networks whose label holds this.")
     app.run(main)

@@ -68,7 +68,8 @@ class OpFeatures:
       columns: output channels of a group; of a depthwise convolution all channels.
       groups: products of this size.
       taps: pixels that go into one output value.
-      values: the most of its inputs and outputs hold, weights left out.
+      values: in all its inputs, weights left out, or in all its outputs, whichever is more.
+      outputs: values in all its outputs.
       read_bytes: of its inputs, weights left out.
       weight_bytes: of its constants, as the runtime keeps them.
       written_bytes: of its outputs.
@@ -87,6 +88,7 @@ class OpFeatures:
     groups: int = 1
     taps: int = 1
     values: int = 0
+    outputs: int = 0
     read_bytes: int = 0
     weight_bytes: int = 0
     written_bytes: int = 0
@@ -94,8 +96,8 @@ class OpFeatures:
 
     @property
     def bytes(self) -> int:
-        """All that it reads and writes, each once."""
-        return self.read_bytes + self.weight_bytes + self.written_bytes
+        """All that it reads and writes, each once; a second pass reads and writes its output again."""
+        return self.read_bytes + self.weight_bytes + self.written_bytes * (3 if self.clamped else 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,11 +127,21 @@ def read_features(tflite: bytes) -> tuple[OpFeatures, ...]:
     )
 
 
+def file_dtype(features: Sequence[OpFeatures]) -> str:
+    """-> the type of a whole file: ``int8`` or ``dynamic`` if any of its ops is, else that of most of them.
+
+    >>> file_dtype([OpFeatures(0, "ADD", "", "add_mul", "fp32"), OpFeatures(1, "CONV_2D", "", "conv", "dynamic")])
+    'dynamic'
+    """
+    found = [op.dtype for op in features if op.kind != NONE]
+    return next((dtype for dtype in ("int8", "dynamic") if dtype in found), max(found, key=found.count, default=""))
+
+
 def _features(contents: Contents, op: Op, stored: Any, known: set[int], layer: str, macs: int) -> OpFeatures:
     inputs, outputs = ([contents.tensors[place] for place in places] for places in (op.inputs, op.outputs))
     fixed = [tensor for tensor in inputs if tensor.is_constant or tensor.index in known]
     moving = [tensor for tensor in inputs if tensor not in fixed]
-    values = max((math.prod(tensor.shape) for tensor in (*moving, *outputs)), default=0)
+    read, written = (sum(math.prod(tensor.shape) for tensor in tensors) for tensors in (moving, outputs))
     shape = _SHAPES[op.name](inputs, outputs, stored) if op.name in _SHAPES else _Shape()
     return OpFeatures(
         index=op.index,
@@ -139,12 +151,15 @@ def _features(contents: Contents, op: Op, stored: Any, known: set[int], layer: s
         dtype=_dtype(moving, outputs, fixed, bool(macs)),
         macs=macs,
         **dataclasses.asdict(shape),
-        values=values,
+        values=max(read, written),
+        outputs=written,
         read_bytes=sum({tensor.index: tensor.bytes for tensor in moving}.values()),
         # Integers of 32 bits with no MACs are shapes and axes; those with MACs are biases.
         weight_bytes=sum(tensor.bytes for tensor in fixed if macs or not tensor.dtype.startswith("int32")),
         written_bytes=sum(tensor.bytes for tensor in outputs),
-        clamped=op.name in _OPTIONS and op.name in _CLAMPED and _options(op.name, stored).FusedActivationFunction() != 0,
+        clamped=op.name in _OPTIONS
+        and op.name in _CLAMPED
+        and _options(op.name, stored).FusedActivationFunction() != 0,
     )
 
 
@@ -162,7 +177,9 @@ def _dtype(moving: Sequence[Tensor], outputs: Sequence[Tensor], fixed: Sequence[
 def _kind(contents: Contents, op: Op, stored: Any, shape: _Shape, known: set[int]) -> str:
     if op.outputs and known.issuperset(op.outputs):
         return NONE
-    if (op.name in ("PAD", "PADV2") and _goes_into_conv(contents, op)) or (op.name in _RESHAPES and _stays(contents, op)):
+    if (op.name in ("PAD", "PADV2") and _goes_into_conv(contents, op)) or (
+        op.name in _RESHAPES and _stays(contents, op)
+    ):
         return NONE
     if op.name == "DEPTHWISE_CONV_2D":
         return "depthwise"

@@ -45,10 +45,11 @@ RUNS: Mapping[str, tuple[str, ...]] = {
     "Transpose": ("TRANSPOSE", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "BATCH_MATMUL"),
 }
 # What may follow the operator that does an op's work, or stand before it, and belongs to it all the same.
-BESIDE = ("Clamp", "Constant Pad", "Convert", "Copy", "Static Reshape", "Static Slice", "Transpose")
-# Costs of the alignment: an operator beside the one that does the work, an op of a known kind without an operator, an
-# op and an operator whose name says nothing, and the same where the two contradict each other.
-EXTRA, SKIPPED, UNSURE, WRONG = 1.0, 3.0, 6.0, 1000.0
+BEFORE = ("Constant Pad", "Convert")
+AFTER = ("Clamp", "Copy", "Static Reshape", "Static Slice", "Transpose")
+# Costs of the alignment: an operator on the usual side of the one that does the work, and on the other side; an op of a
+# known kind without an operator, an op and an operator whose name says nothing, and where the two contradict each other.
+EXTRA, OTHER_SIDE, SKIPPED, UNSURE, WRONG = 1.0, 1.5, 3.0, 6.0, 1000.0
 _FREE = {NONE: 0.0, "activation": 1.0, "copy": 2.0}
 
 
@@ -165,11 +166,12 @@ def _align(ops: Sequence[OpFeatures], operators: Sequence[str]) -> list[int]:
         costs = [_cost(op, name) for name in operators]
         for j in range(length + 1):
             best[i, j], came[i, j] = best[i - 1, j] + skipped, j
-            work, beside = math.inf, 0.0
+            work, behind = math.inf, 0.0
             for start in range(j - 1, max(-1, j - 1 - _MOST), -1):
-                # One of its operators does the work; the others stand beside it.
-                extra = EXTRA if operators[start] in BESIDE else WRONG
-                work, beside = min(work + extra, beside + costs[start]), beside + extra
+                # One of its operators does the work; the others stand before and behind it.
+                name = operators[start]
+                work = min(work + _extra(name, BEFORE, AFTER), behind + costs[start])
+                behind += _extra(name, AFTER, BEFORE)
                 if best[i - 1, start] + work < best[i, j]:
                     best[i, j], came[i, j] = best[i - 1, start] + work, start
     if best[count, length] >= WRONG:
@@ -194,6 +196,10 @@ def _cost(op: OpFeatures, operator: str) -> float:
     if _letters(operator) == _letters(op.op):
         return 0.0
     return WRONG if op.kind in (*MATRIX_KINDS, "depthwise", NONE) else UNSURE
+
+
+def _extra(operator: str, usual: Sequence[str], unusual: Sequence[str]) -> float:
+    return EXTRA if operator in usual else OTHER_SIDE if operator in unusual else WRONG
 
 
 def _base(name: str) -> str:

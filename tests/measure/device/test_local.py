@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.measure.device.processes import becomes_true, ends, number_in
 from tta_lite.measure.device.local import Local
 from tta_lite.measure.device.transport import DeviceError, Transport
 from tta_lite.types import InputError
 
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_program_runs_in_a_private_folder_that_goes_with_it(tmp_path: Path) -> None:
@@ -51,16 +47,11 @@ def test_a_program_that_cannot_start_has_the_code_of_a_shell(tmp_path: Path) -> 
         assert here.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 15)"], timeout_s=10).code == 143
 
 
-def ends(pid: int) -> bool:
-    """Does that process end within 5 s?"""
-    return any(not is_alive(pid) or time.sleep(0.05) for _ in range(100))
-
-
 def test_a_slow_program_is_ended_with_its_children(tmp_path: Path) -> None:
     with Local() as here, pytest.raises(DeviceError, match=r"did not end within 0\.5 s") as caught:
         here.run(["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait"], timeout_s=0.5)
     assert "sleep 60" in str(caught.value)
-    assert ends(int((tmp_path / "pid").read_text()))
+    assert ends(number_in(tmp_path / "pid"))
 
 
 def test_a_child_that_is_left_is_ended_and_holds_nothing_up() -> None:
@@ -71,13 +62,28 @@ def test_a_child_that_is_left_is_ended_and_holds_nothing_up() -> None:
         assert ends(int(finished.stdout))
 
 
+def test_a_run_that_is_killed_here_leaves_nothing(tmp_path: Path) -> None:
+    program = (
+        "from tta_lite.measure.device.local import Local\n"
+        f"with Local(parent={str(tmp_path / 'parent')!r}) as here:\n"
+        f"    here.run(['sh', '-c', 'sleep 1000 & echo $! > {tmp_path}/pid; wait'], timeout_s=600)\n"
+    )
+    (tmp_path / "parent").mkdir()
+    client = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    pid = number_in(tmp_path / "pid", 30)
+    client.kill()
+    client.wait()
+    assert ends(pid)
+    assert becomes_true(lambda: os.listdir(tmp_path / "parent") == [])
+
+
 def test_what_cannot_be_copied_leaves_nothing(tmp_path: Path) -> None:
     with Local() as here:
         with pytest.raises(DeviceError, match="No such file"):
             here.get("missing", tmp_path / "target")
         with pytest.raises(DeviceError, match="No such file"):
             here.put(tmp_path / "missing", "name")
-        assert os.listdir(here.folder) == []
+        assert os.listdir(here.folder) == [".tta"]
     assert os.listdir(tmp_path) == []
 
 

@@ -14,10 +14,16 @@ from types import TracebackType
 from typing import IO
 
 from tta_lite.files import atomic_path
-from tta_lite.measure.device.transport import DeviceError, Finished, checked_words, inner_name
+from tta_lite.measure.device import remote_script
+from tta_lite.measure.device.keeper import Keeper
+from tta_lite.measure.device.transport import OWN, DeviceError, Finished, checked_words, inner_name
 
 # What a shell's exit code says of a program that it could not start.
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
+_MARK = "tta"
+_START_S = 30
+# Here no connection can be cut without a sign.
+_NEVER_S = 100_000_000
 
 
 class Local:
@@ -49,21 +55,29 @@ class Local:
         self.emulated = emulated
         self.folder = ""
         self._parent = parent
+        self._keeper: Keeper | None = None
 
     def __enter__(self) -> Local:
-        try:
-            self.folder = os.path.realpath(tempfile.mkdtemp(prefix="tta-", dir=self._parent))
-        except OSError as error:
+        parent = os.path.abspath(self._parent or tempfile.gettempdir())
+        script = remote_script.keep(parent, _MARK, silence_s=_NEVER_S)
+        # It also cleans up after us where we are killed and cannot.
+        keeper = Keeper(["sh"], os.fsencode(script), _MARK, limit_s=_START_S, beat_s=_NEVER_S)
+        if keeper.word != "ready":
+            keeper.close(_START_S)
+            why = "programs cannot be started there: it is mounted noexec" if keeper.word == "noexec" else keeper.text
             raise DeviceError(
-                f"{self.title}: the work folder cannot be made: {error.strerror}; expected a folder that can be "
-                f"written to. Received: {self._parent or tempfile.gettempdir()}"
-            ) from error
+                f"{self.title}: the work folder cannot be made: {why}; expected a folder for files and programs. "
+                f"Received: {parent}"
+            )
+        self._keeper, self.folder = keeper, keeper.text
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._keeper is not None:
+            self._keeper.close(_START_S)
+            self._keeper = None
 
     def run(self, argv: Sequence[str], *, timeout_s: float) -> Finished:
         """Runs a program within the work folder; see `Transport.run`."""
@@ -82,7 +96,9 @@ class Local:
             except OSError as error:
                 code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
                 return Finished(code, "", f"{words[0]}: {error.strerror}\n")
+            running = Path(self.folder, OWN, f"{process.pid}=-{process.pid}")
             try:
+                running.touch()
                 code = process.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 raise DeviceError(
@@ -91,6 +107,7 @@ class Local:
                 ) from None
             finally:
                 _end_group(process)
+                running.unlink(missing_ok=True)
             # Popen gives a signal's number as a negative code.
             return Finished(128 - code if code < 0 else code, _written(out), _written(complaints))
 

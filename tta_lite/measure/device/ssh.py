@@ -21,7 +21,6 @@ from tta_lite.measure.device.client import Answer, answered, communicate, marked
 from tta_lite.measure.device.keeper import Keeper, KeeperError
 from tta_lite.measure.device.remote import RemoteTransport
 from tta_lite.measure.device.ssh_options import SshTarget, master_options, session_words
-from tta_lite.measure.device.transport import DeviceError
 
 # sun_path holds 108 bytes, and OpenSSH adds a random end of 17 to the name until it listens.
 _LONGEST_SOCKET = 90
@@ -127,30 +126,19 @@ class Ssh(RemoteTransport):
     def _upload(self, source: Path, data: bytes, path: str, timeout_s: float) -> str:
         # Any login shell reads this the same way: `RemoteTransport` sees to a plain path.
         mark = secrets.token_hex(8)
-        command = f"env LC_ALL=C cat > {path} && echo {mark}"
+        command = f"env LC_ALL=C cat > {path} && echo {mark}-whole || echo {mark}-torn"
         try:
             out, complaints = communicate(self._session(command), data, timeout_s, _environment())
         except TimeoutError:
             return f"it took longer than {timeout_s:.0f} s."
-        if mark.encode() in out:
+        if f"{mark}-whole".encode() in out:
             return ""
-        if self._keeper is None or not self._keeper.is_alive():
-            raise self._lost(complaints)
-        return one_line(complaints) or "the copy ended early."
+        if f"{mark}-torn".encode() in out:
+            return one_line(complaints) or "the copy ended early."
+        raise self._lost(complaints)
 
     def _session(self, command: str) -> list[str]:
         return session_words(self._socket, command)
-
-    def _lost(self, complaint: bytes) -> DeviceError:
-        said = complaint.decode("utf-8", "replace")
-        if self._keeper is not None:
-            # The connection's own process knows the reason; it ends a moment after the command's.
-            self._keeper.wait(2)
-            said = self._keeper.complaint() or said
-        return self._error(
-            f"the connection was lost: {ssh_errors.last_line(said)}. What ran there is ended and the work folder is "
-            "removed by the board itself; nothing was measured to the end."
-        )
 
     def _leave(self) -> None:
         super()._leave()

@@ -122,5 +122,5 @@ def session_words(socket: str, command: str) -> list[str]:
 
     Without that connection it fails: left to itself, the client would make a new one.
     """
-    lone = ["-F", "none", "-o", "ControlMaster=no", "-o", "ProxyCommand=exec false", "-o", "BatchMode=yes", "-T"]
+    lone = ["-F", "none", "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-o", "BatchMode=yes", "-T"]
     return ["ssh", *lone, "-S", socket.replace("%", "%%"), "--", "board", command]
