@@ -22,7 +22,8 @@ from tta_lite.measure.device.transport import DeviceError, Finished
 from tta_lite.types import InputError
 
 RULES = {
-    "rounds": 2, "num_threads": 2, "warmup_runs": 3, "num_runs": 4, "min_secs": 0.5, "use_xnnpack": True, "timeout_s": 9.0
+    "rounds": 2, "num_threads": 2, "warmup_runs": 3, "num_runs": 4, "min_secs": 0.5, "use_xnnpack": True,
+    "timeout_s": 9.0,
 }  # fmt: skip
 
 
@@ -220,7 +221,7 @@ def test_the_runner_and_the_interpreter_agree_on_the_time(real, files):
 
 def test_what_is_for_boards_needs_a_connection(files):
     for words in ({"board": "rk3399"}, {"cores": "big"}, {"cool_down_secs": 1.0}):
-        with pytest.raises(InputError, match="are for a board. Expected: `connect` with them"):
+        with pytest.raises(InputError, match=r"are for a board\. Expected: `connect` with them"):
             bench.benchmark_together(files, **words)
     with pytest.raises(InputError, match="`cores` must be one of"):
         bench.benchmark_together(files, connect="local", cores="medium")
