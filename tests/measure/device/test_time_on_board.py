@@ -22,7 +22,8 @@ from tta_lite.measure.device.transport import DeviceError, Finished
 from tta_lite.types import InputError
 
 RULES = {
-    "rounds": 2, "num_threads": 2, "warmup_runs": 3, "num_runs": 4, "min_secs": 0.5, "use_xnnpack": True, "timeout_s": 9.0
+    "rounds": 2, "num_threads": 2, "warmup_runs": 3, "num_runs": 4, "min_secs": 0.5, "use_xnnpack": True,
+    "timeout_s": 9.0,
 }  # fmt: skip
 
 
