@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from tta_lite.measure.device.emulated_cores import Caches
+from tta_lite.measure.device.emulated_cores import emulated_core
 from tta_lite.measure.device.executed import Counts, Tally
 from tta_lite.report import boards, emulated
 from tta_lite.report.language import KOREAN
@@ -37,8 +36,7 @@ class Counter:
         self.files.append(Path(file).name)
         size = Path(file).stat().st_size
         tally = Tally({"load": 4_000_000 * size, "float_multiply_add": 6_000_000 * size}, 16 * size, size, 2, 1)
-        caches = Caches(**{field.name: 64 for field in dataclasses.fields(Caches)})
-        return Counts("cortex-a72", "QEMU 0.0", "LiteRT 0.0", "xnnpack", True, caches, tally, ())
+        return Counts("cortex-a72", "QEMU 0.0", "LiteRT 0.0", "xnnpack", True, emulated_core("cortex-a72").caches, tally, ())
 
 
 @pytest.fixture
