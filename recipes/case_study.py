@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
         rounds=_timing.ROUNDS.value,
         num_runs=_timing.NUM_RUNS.value,
         min_secs=_timing.MIN_SECS.value,
-        place=_timing.board_rules(),
+        place=_timing.board_rules(counted=True),
     )
     out = _OUT.value or f"runs/case_study/{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
     task_for = _pose_data.tasks(_INPUT_SIZE.value)
@@ -101,6 +101,7 @@ def main(argv: Sequence[str]) -> None:
     for notice in folder.notices:
         print(notice, flush=True)
     entries = case_study.run(study, task_for, folder)
+    _timing.count_rows(folder.path, case_study.row_files(study, folder))
     page = report.write_report(
         folder,
         entries,

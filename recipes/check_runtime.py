@@ -48,6 +48,7 @@ def main(argv: Sequence[str]) -> None:
     """Reads, asks, prints, writes; ends the process with 1 if the file does not run wholly."""
     from tta_lite.boards.profile import get_board
     from tta_lite.export.for_runtime import for_runtime
+    from tta_lite.export.runner import load
     from tta_lite.files import atomic_write, to_json_text
 
     given = [*argv[1:], *([_MODEL.value] if _MODEL.value else [])]
@@ -58,6 +59,8 @@ def main(argv: Sequence[str]) -> None:
         if flag.value and not Path(flag.value).parent.is_dir():
             raise InputError(f"Flag --{flag.name} must name a file in a folder that exists. Received: {flag.value}")
     tflite = _read(given[0])
+    # Bytes that are no network are found here, and not half way.
+    load(tflite)
     if _REWRITTEN.value:
         tflite = for_runtime(tflite, runtime)
         atomic_write(_REWRITTEN.value, tflite)

@@ -24,9 +24,10 @@ def product(rng: np.random.Generator, kind: str = "conv_1x1", dtype: str = "fp32
     rows = int(rng.choice([16, 49, 196, 784, 3136]))
     inner, columns = (int(size) for size in rng.choice([8, 20, 32, 58, 96, 200, 512], 2))
     size = 4 if dtype == "fp32" else 1
+    values = rows * max(inner, columns)
     return OpFeatures(
-        0, "CONV_2D", "layer", kind, dtype, rows * inner * columns, rows, inner, columns, 1, 1, rows * max(inner, columns),
-        rows * columns, rows * inner * size, inner * columns * size, rows * columns * size,
+        0, "CONV_2D", "layer", kind, dtype, rows * inner * columns, rows, inner, columns, 1, 1, values, rows * columns,
+        rows * inner * size, inner * columns * size, rows * columns * size,
     )  # fmt: skip
 
 
@@ -41,8 +42,8 @@ def passing(rng: np.random.Generator, dtype: str = "fp32") -> OpFeatures:
 
 
 COSTS = {
-    "conv_1x1": KindCost(0.5, (2e-5, 1e-5, 1e-6), 2e-5, 1e-5, 2.0, 1, 1.0),
-    "add_mul": KindCost(0.2, (1e-4,), 3e-5, 2e-5, 4.0, 1, 1.0),
+    "conv_1x1": KindCost(0.5, (2e-5, 1e-5, 1e-6), 2e-5, 1e-5, 4e-5, 2.0, 1, 1.0),
+    "add_mul": KindCost(0.2, (1e-4,), 3e-5, 2e-5, 1e-5, 4.0, 1, 1.0),
 }
 
 
@@ -75,7 +76,7 @@ def made_up(count: int, model: LatencyModel, noise: float = 0.0, seed: int = 0) 
     seed=st.integers(0, 99),
 )
 def test_the_fit_of_a_kind_gives_back_the_times(overhead, mac, tile, byte, power, seed):
-    truth = KindCost(overhead, (mac, tile, 1e-7), byte, byte / 2, power, 1, 1.0)
+    truth = KindCost(overhead, (mac, tile, 1e-7), byte, byte / 2, 2 * byte, power, 1, 1.0)
     rng = np.random.default_rng(seed)
     ops = [product(rng) for _ in range(80)]
     seen, unseen = ops[:60], ops[60:]

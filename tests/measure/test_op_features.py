@@ -76,7 +76,8 @@ def test_the_type_is_that_of_the_arithmetic(spec, dtype):
 
 
 def test_a_padding_costs_nothing_where_a_convolution_takes_it():
-    padded = features(L.ZeroPadding2D(1), L.Conv2D(4, 3), shape=(6, 6, 8))
+    # The converter itself takes one that is as wide on all sides as the convolution's own.
+    padded = features(L.ZeroPadding2D(((1, 2), (1, 2))), L.Conv2D(4, 3), shape=(6, 6, 8))
     assert [(op.op, op.kind) for op in padded] == [("PAD", NONE), ("CONV_2D", "conv")]
     pooled = features(L.Conv2D(8, 1), L.ZeroPadding2D(1), L.MaxPooling2D(3), shape=(7, 7, 8))
     assert [op.kind for op in pooled] == ["conv_1x1", "copy", "max_pool"]
@@ -96,9 +97,9 @@ def test_a_new_shape_costs_nothing_where_no_one_needs_the_old_one():
 def test_an_activation_after_an_addition_is_a_second_pass():
     image = keras.Input((4, 4, 8), name="image")
     total = L.Add(name="add")([L.Conv2D(8, 1)(image), L.Conv2D(8, 3, padding="same")(image)])
+    models = (networks.randomised(keras.Model(image, y)) for y in (total, L.ReLU()(total)))
     plain, clamped = (
-        next(op for op in read_features(export_tflite(networks.randomised(keras.Model(image, y)), FP32)) if op.op == "ADD")
-        for y in (total, L.ReLU()(total))
+        next(op for op in read_features(export_tflite(model, FP32)) if op.op == "ADD") for model in models
     )  # fmt: skip
     written = 4 * 4 * 8 * 4
     assert not plain.clamped and plain.bytes == 3 * written

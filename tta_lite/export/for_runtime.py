@@ -6,23 +6,51 @@ flatbuffer says the same in other ops, after the export and for every preset ali
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from tta_lite.boards.profile import Runtime
 from tta_lite.export.graph_edit import GraphEdit
 from tta_lite.export.op_rewrites import (
     bias_apart,
+    deconv_as_conv,
     depth_to_space_apart,
-    int8_deconv_as_conv,
     pad_apart,
     unpack_weights,
 )
 
 Rewrite = Callable[[GraphEdit], None]
 
-# What the list of ops in a profile cannot say, found by asking the runtime (docs/boards.md): Arm NN 20.08 pads int8
-# with the stored value 0, whatever the zero point is, and CpuAcc has no Deconv with a scale for each channel.
-REWRITES: Mapping[str, tuple[Rewrite, ...]] = {"armnn": (int8_deconv_as_conv, pad_apart)}
+
+def armnn_deconvs(edit: GraphEdit) -> None:
+    """A Deconv that the kernels of Arm NN's CpuAcc do not run -> a convolution and a shuffle."""
+    deconv_as_conv(edit, _beyond_cpuacc)
+
+
+def _beyond_cpuacc(edit: GraphEdit, op: schema.OperatorT) -> bool:
+    """-> whether Arm NN 20.08 would leave a Deconv to its slow reference kernels."""
+    weights, source, output = (int(tensor) for tensor in (*op.inputs[1:3], op.outputs[0]))
+    kernel = edit.shape(weights)[1:3]
+    # "Tensors have different data types": there is none with a scale for each channel.
+    if edit.dtype(weights) == np.int8 or kernel[0] != kernel[1]:
+        return True
+    same = op.builtinOptions.padding == schema.Padding.SAME
+    strides = (op.builtinOptions.strideH, op.builtinOptions.strideW)
+    for size, out, stride in zip(edit.shape(source)[1:3], edit.shape(output)[1:3], strides, strict=True):
+        # Its parser pads as for a convolution of that input: rightly where the stride divides it.
+        padding = max(0, (math.ceil(size / stride) - 1) * stride + kernel[0] - size) if same else 0
+        # "Output's height is invalid."
+        if out != (size - 1) * stride + kernel[0] - padding:
+            return True
+    return False
+
+
+# What the list of ops in a profile cannot say, found by asking the runtime (docs/boards.md): it also pads int8 with the
+# stored value 0, whatever the zero point is.
+REWRITES: Mapping[str, tuple[Rewrite, ...]] = {"armnn": (armnn_deconvs, pad_apart)}
 
 
 def for_runtime(tflite: bytes, runtime: Runtime) -> bytes:
@@ -33,10 +61,12 @@ def for_runtime(tflite: bytes, runtime: Runtime) -> bytes:
     | no preset ``fp16`` | 16-bit weights are unpacked: the values stay, the file grows to that of ``fp32`` |
     | ``max_inputs``: TRANSPOSE_CONV 3 | bias and activation of a float Deconv stand apart, in an ADD |
     | no op DEPTH_TO_SPACE | SPLIT, RESHAPE and CONCATENATION |
-    | the name ``armnn`` | an int8 PAD is a CONCATENATION, an int8 Deconv a CONV_2D and a shuffle |
+    | the name ``armnn`` | what it takes and does not run right or fast: see `armnn_deconvs` and `pad_apart` |
 
     LiteRT computes the same outputs from both files: bit for bit where only places change and in int8, to the last
-    digits in floats. Ops that have no such rewrite stay; `tta_lite.measure.device.armnn` finds them.
+    digits in floats. One case is a code off: an int8 Deconv whose kernel is smaller than its stride, which XNNPACK
+    leaves to kernels that round otherwise. Ops that have no such rewrite stay, those of the preset ``dynamic`` among
+    them; `tta_lite.measure.device.armnn` finds them.
 
     Args:
       tflite: the flatbuffer; its inputs, outputs and signature stay, its metadata does not.

@@ -31,10 +31,12 @@ class GraphEdit:
     emptied when the file is written.
 
     Raises:
-      InputError: a file with more than one graph, whose ops could refer to each other.
+      InputError: no such file, or one with more than one graph, whose ops could refer to each other.
     """
 
     def __init__(self, tflite: bytes) -> None:
+        if tflite[4:8] != b"TFL3":
+            raise InputError(f"A .tflite file has the letters TFL3 at its 5th byte. Received: {bytes(tflite[4:8])!r}")
         self.model = flatbuffer_utils.read_model_from_bytearray(tflite)
         if len(self.model.subgraphs) != 1:
             raise InputError(f"A file with one graph can be edited. Received: {len(self.model.subgraphs)} graphs")

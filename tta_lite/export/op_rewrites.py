@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -72,17 +73,18 @@ def pad_apart(edit: GraphEdit) -> None:
             edit.replace(op, surround(edit, source, output, sides))
 
 
-def int8_deconv_as_conv(edit: GraphEdit) -> None:
-    """An int8 TRANSPOSE_CONV -> a CONV_2D on the input's grid, whose outputs are woven and cropped: the same sums.
+def deconv_as_conv(edit: GraphEdit, where: Callable[[GraphEdit, schema.OperatorT], bool]) -> None:
+    """A TRANSPOSE_CONV for which `where` holds -> a CONV_2D on the input's grid, whose outputs are woven and cropped.
 
     Output pixel ``i`` of a Deconv of stride s is the sum over h of x[h] w[i + cut - s h]: the taps that it takes are
     those of its place modulo s, on neighbouring input pixels. A convolution with ceil(k / s) taps over the input and
-    its border computes all places; see `tta_lite.transforms.subpixel` for the same on a Keras model.
+    its border computes all places; see `tta_lite.transforms.subpixel` for the same on a Keras model. In int8 these are
+    the same sums, bit for bit.
     """
     for op in edit.ops:
-        if edit.name(op) == "TRANSPOSE_CONV" and edit.dtype(int(op.outputs[0])) == np.int8:
+        if edit.name(op) == "TRANSPOSE_CONV" and where(edit, op):
             weights = edit.value(int(op.inputs[1]))
-            if weights is not None:
+            if weights is not None and weights.dtype == edit.dtype(int(op.outputs[0])):
                 edit.replace(op, _deconv_as_conv(edit, op, weights))
 
 
@@ -167,7 +169,7 @@ def _deconv_as_conv(edit: GraphEdit, op: schema.OperatorT, weights: np.ndarray) 
         return [op]
     # [O, ceil(kh / s), s, ceil(kw / s), s, I]: zeros where the kernel ends within a block. The pixel that a later tap
     # comes from lies before: the taps turn round.
-    whole = np.zeros((filters, taps[0] * block, taps[1] * block, weights.shape[3]), np.int8)
+    whole = np.zeros((filters, taps[0] * block, taps[1] * block, weights.shape[3]), weights.dtype)
     whole[:, : kernel[0], : kernel[1]] = weights
     whole = whole.reshape(filters, taps[0], block, taps[1], block, -1)[:, ::-1, :, ::-1]
     # (row of the block, column, O) is the order of DEPTH_TO_SPACE.
@@ -189,7 +191,11 @@ def _deconv_as_conv(edit: GraphEdit, op: schema.OperatorT, weights: np.ndarray) 
     if crops:
         begin = edit.constant(_part(edit, output, "begin"), np.array([0, *cut, 0], np.int32))
         size = edit.constant(_part(edit, output, "size"), np.array(edit.shape(output), np.int32))
-        ops.append(edit.op("SLICE", [woven, begin, size], [output], schema.SliceOptionsT(), version=2))
+        ops.append(
+            edit.op(
+                "SLICE", [woven, begin, size], [output], schema.SliceOptionsT(), version=_version(edit, "SLICE", output)
+            )
+        )
     return ops
 
 
@@ -202,14 +208,17 @@ def _conv(
     options.dilationHFactor = options.dilationWFactor = 1
     options.fusedActivationFunction = deconv.builtinOptions.fusedActivationFunction
     kernel = edit.constant(_part(edit, output, "kernel"), weights)
-    of_kernel = edit.quantisation(int(deconv.inputs[1]))[0]
-    edit.scale(kernel, np.tile(of_kernel, copies) if len(of_kernel) > 1 else of_kernel)
     fused = edit.value(int(deconv.inputs[3])) if len(deconv.inputs) > 3 else None
-    value = np.zeros(len(weights) // copies, np.int32) if fused is None else fused
+    kind = np.int32 if weights.dtype == np.int8 else weights.dtype
+    value = np.zeros(len(weights) // copies, kind) if fused is None else fused
     bias = edit.constant(_part(edit, output, "bias"), np.tile(value, copies))
-    # What the converter gives a bias: the scale of the sums.
-    edit.scale(bias, edit.quantisation(source)[0] * edit.quantisation(kernel)[0])
-    return edit.op("CONV_2D", [source, kernel, bias], [output], options, version=_INT8_VERSIONS["CONV_2D"])
+    scales = edit.quantisation(int(deconv.inputs[1]))[0]
+    if len(scales):
+        edit.scale(kernel, np.tile(scales, copies) if len(scales) > 1 else scales)
+        # What the converter gives a bias: the scale of the sums.
+        edit.scale(bias, edit.quantisation(source)[0] * edit.quantisation(kernel)[0])
+    version = _version(edit, "CONV_2D", output)
+    return edit.op("CONV_2D", [source, kernel, bias], [output], options, version=version)
 
 
 def _zero(edit: GraphEdit, tensor: int) -> int:

@@ -217,6 +217,12 @@ def choose(entries: Sequence[LedgerEntry], max_drop: float) -> LedgerEntry | Non
     return min(near, key=lambda pair: pair[0])[1] if near else None
 
 
+def row_files(study: CaseStudy, journal: Journal) -> dict[str, Path]:
+    """-> row -> its file, for those that have one."""
+    files = {name: folder / FILE for name, folder in _folders(choose_rows(study.rows), journal).items()}
+    return {name: file for name, file in files.items() if file.is_file()}
+
+
 def _folders(rows: Sequence[Row], journal: Journal) -> dict[str, Path]:
     # A row has the same folder whichever rows are asked for, so that rows can be added to a run.
     return {row.name: journal.step_dir(list(ROWS).index(row.name), row.name) for row in rows}

@@ -233,7 +233,16 @@ def fit_kind(kind: str, samples: Sequence[Any], sizes: Sizes, near: KindCost | N
             best = found
     assert best is not None
     values = [float(value) for value in _coefficients(best.x)]
-    cost = KindCost(values[0], tuple(values[1:-4]), *values[-4:], ops=len(samples), most_work=float(work[:, 0].max()))
+    cost = KindCost(
+        overhead_us=values[0],
+        work_us=tuple(values[1:-4]),
+        byte_us=values[-4],
+        far_byte_us=values[-3],
+        weight_byte_us=values[-2],
+        power=values[-1],
+        ops=len(samples),
+        most_work=float(work[:, 0].max()),
+    )
     return cost, float(best.cost)
 
 

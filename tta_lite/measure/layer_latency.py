@@ -25,7 +25,13 @@ from tta_lite.types import InputError
 # Seconds a file: a profiled run takes a few percent longer than another.
 RULES: Mapping[str, Any] = {"rounds": 3, "num_runs": 15, "min_secs": 0.3, "warmup_runs": 2}
 # On this machine; of a board they are those of the run.
-HERE: Mapping[str, Any] = {"connect": "local", "board": "host", "cores": "all", "cool_down_secs": 0.0}
+HERE: Mapping[str, Any] = {
+    "connect": "local",
+    "board": "host",
+    "cores": "all",
+    "cool_down_secs": 0.0,
+    "remote_folder": "",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,13 +138,14 @@ def profile_in_turn(
     board: str,
     cores: str,
     cool_down_secs: float,
+    remote_folder: str,
     num_threads: int = 1,
 ) -> dict[str, list[Run]]:
     """-> name -> one run a round, timed and profiled; see `tta_lite.measure.benchmark.benchmark_together`."""
     flags = [f"--threads={num_threads}", f"--warmup_runs={warmup_runs}", f"--runs={num_runs}"]
     flags += [f"--min_secs={min_secs / rounds:g}", f"--profile_runs={num_runs}"]
     runs, _ = run_in_turn(
-        open_transport(connect),
+        open_transport(connect, remote_folder=remote_folder or None),
         get_board(board),
         {name: Path(path) for name, path in files.items()},
         flags,

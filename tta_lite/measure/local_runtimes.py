@@ -40,8 +40,8 @@ def ask_xnnpack(tflite: bytes) -> RuntimeAnswer:
     Raises:
       InputError: the file cannot be run.
     """
-    contents, layers = read_contents(tflite), layer_names(tflite, read_contents(tflite))
     left = {op.index: op.why for op in undelegated_ops(tflite)}
+    contents, layers = read_contents(tflite), layer_names(tflite, read_contents(tflite))
     ops = tuple(
         OpAnswer(
             op.index,
@@ -61,9 +61,9 @@ def ask_micro(tflite: bytes) -> RuntimeAnswer:
     Raises:
       InputError: it is not installed here, or the file has more than one input or output.
     """
-    contents, layers = read_contents(tflite), layer_names(tflite, read_contents(tflite))
     # An open batch becomes 1.
     shape = [max(1, size) for size in TFLitePredictor(tflite).input.shape]
+    contents, layers = read_contents(tflite), layer_names(tflite, read_contents(tflite))
     golden = make_golden(tflite, np.random.default_rng(0).standard_normal(shape))
     result = measure_micro(tflite, golden)
     if not result.version:

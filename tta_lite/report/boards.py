@@ -17,12 +17,13 @@ from tta_lite.files import atomic_write, to_json_text
 from tta_lite.measure.device.results import Group, Results
 from tta_lite.measure.op_profile import match_ops, typical
 from tta_lite.report import columns as cols
+from tta_lite.report import emulated
 from tta_lite.report.language import ENGLISH, LANGUAGES, Language
 from tta_lite.report.run_folder import slug
 from tta_lite.report.templating import environment
 from tta_lite.types import InputError
 
-FOLDER, FORMAT = "boards", 1
+FORMAT = 1
 PAGE, TEMPLATE = "report.html", "boards.html.j2"
 BEGIN, END = "<!-- boards -->", "<!-- /boards -->"
 ARTIFACT = "artifact"
@@ -86,7 +87,7 @@ def artifact_of(run: str | Path | None, results: Results) -> bytes | None:
 
 def keep(run: str | Path, record: Mapping[str, Any]) -> Path | None:
     """Keeps a record in the run folder, and writes the page's section anew -> the page; None: there is none yet."""
-    folder = Path(run) / FOLDER
+    folder = Path(run) / emulated.FOLDER
     name = slug(f"{record['kit']['board']}-{record['kit']['row']}")
     atomic_write(folder / f"{name}.json", to_json_text(record, indent=1) + "\n")
     return update_page(run)
@@ -99,7 +100,9 @@ def read_records(run: str | Path) -> list[dict[str, Any]]:
       InputError: a file that is none of ours.
     """
     records = []
-    for file in sorted((Path(run) / FOLDER).glob("*.json")):
+    for file in sorted((Path(run) / emulated.FOLDER).glob("*.json")):
+        if file.name.startswith(emulated.PREFIX):
+            continue
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
             if record["format"] != FORMAT:
@@ -112,8 +115,9 @@ def read_records(run: str | Path) -> list[dict[str, Any]]:
 
 def section(run: str | Path, say: Language = ENGLISH) -> str:
     """-> the page's section as HTML, between its marks; only the marks if no board measured anything."""
+    template = environment().get_template(TEMPLATE)
     view = [_view(record, say) for record in read_records(run)]
-    return f"{BEGIN}\n{environment().get_template(TEMPLATE).render(say=say, boards=view)}{END}"
+    return f"{BEGIN}\n{template.render(say=say, boards=view, counts=emulated.counts_view(run, say))}{END}"
 
 
 def update_page(run: str | Path) -> Path | None:

@@ -87,10 +87,7 @@ class Adb(RemoteTransport):
         out, complaints = communicate([*self._words, "shell", marked(script, mark)], None, timeout_s)
         answer = answered(mark, out, complaints)
         if answer is None:
-            raise self._error(
-                f"the connection was lost: {one_line(complaints) or 'adb said nothing'}. What ran there is ended and "
-                "the work folder is removed by the board itself; nothing was measured to the end."
-            )
+            raise self._lost(complaints)
         return answer
 
     def _upload(self, source: Path, data: bytes, path: str, timeout_s: float) -> str:

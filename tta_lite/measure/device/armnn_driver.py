@@ -23,7 +23,8 @@ from typing import Any
 
 # Arm Compute Library's kernels, and plain loops that define what each op means.
 ACCELERATED, REFERENCE = "CpuAcc", "CpuRef"
-NO_PYARMNN = 3
+# Exit codes: PyArmNN is not there; the board's disk is full or the like.
+NO_PYARMNN, NO_FILE = 3, 4
 
 
 def main(words: Any) -> int:
@@ -42,16 +43,23 @@ def main(words: Any) -> int:
         known = {"armnn": pyarmnn.ARMNN_VERSION, "python": sys.version.split()[0], "numpy": numpy.__version__}
         print(json.dumps(dict(known, backends=backends)))
         return 0
-    jobs_path, log_path, outputs_path, first = words[1:]
+    try:
+        _run_all(pyarmnn, numpy, runtime, *words[1:])
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return NO_FILE
+    return 0
+
+
+def _run_all(ann: Any, np: Any, runtime: Any, jobs_path: str, log_path: str, outputs_path: str, first: str) -> None:
     with zipfile.ZipFile(jobs_path) as jobs, open(log_path, "a") as log:
         for place, job in list(enumerate(json.loads(jobs.read("jobs.json").decode())))[int(first) :]:
             _write(log, {"job": place, "state": "begun"})
             # Its default action ends the process, also in the middle of Arm NN's own code.
             signal.alarm(max(1, int(job["limit_s"])))
-            answer = _ask(pyarmnn, numpy, runtime, jobs.read(job["file"]), job["inputs"], outputs_path)
+            answer = _ask(ann, np, runtime, jobs.read(job["file"]), job["inputs"], outputs_path)
             signal.alarm(0)
             _write(log, dict(answer, job=place, state="ended"))
-    return 0
 
 
 def _ask(ann: Any, np: Any, runtime: Any, tflite: Any, inputs: Any, outputs_path: str) -> Any:
@@ -86,6 +94,8 @@ def _ask(ann: Any, np: Any, runtime: Any, tflite: Any, inputs: Any, outputs_path
             return answer
     try:
         answer.update(_run(ann, np, runtime, parser, optimised, inputs, outputs_path))
+    except OSError:
+        raise
     except Exception as error:
         answer["words"].append(str(error))
     return answer

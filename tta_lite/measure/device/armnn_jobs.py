@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Sequence
@@ -72,7 +73,11 @@ def run_jobs(
         # Each job has its own limit there; this one is for a board that hangs.
         done = transport.run([*words, str(first)], timeout_s=limit_s * (len(jobs) - first) + START_S)
         transport.get("log", folder / "log")
-        lines = [json.loads(line) for line in (folder / "log").read_text(encoding="utf-8").splitlines()]
+        if done.code == armnn_driver.NO_FILE:
+            raise DeviceError(
+                f"{transport.title}: the board cannot keep what Arm NN gave. Received: {last_words(done)}"
+            )
+        lines = _lines((folder / "log").read_text(encoding="utf-8"))
         records.update({line["job"]: line for line in lines if line["state"] == "ended"})
         if len(records) < len(jobs):
             begun = {line["job"] for line in lines}
@@ -84,6 +89,19 @@ def run_jobs(
             records[len(records)] = _ended(done, limit_s)
     transport.get("outputs", folder / "outputs")
     return records, (folder / "outputs").read_bytes()
+
+
+def _lines(text: str) -> list[dict[str, Any]]:
+    """-> the records of a log, but for what a process that was ended left half written.
+
+    >>> _lines('{"job": 0}\\n{"jo')
+    [{'job': 0}]
+    """
+    found = []
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def _ended(done: Finished, limit_s: float) -> dict[str, Any]:

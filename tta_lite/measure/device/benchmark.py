@@ -211,7 +211,8 @@ def pool(runs: Sequence[Run], board: str, own_libc: bool, cores: str, profile: B
       profile: names the cores where they do not themselves.
     """
     memory = [run.memory_bytes for run in runs if run.memory_bytes is not None]
-    used = "" if cores == "all" else f", {cores} cores {', '.join(map(str, runs[0].cpus))}"
+    group = "" if cores == "all" else f"{cores} "
+    used = f", {group}cores {', '.join(map(str, runs[0].cpus))}" if group or runs[0].pinned else ""
     told = " + ".join(f"{one.count} x {one.name}" for one in profile.cores) if profile else "cores not known"
     return OnBoard(
         init_s=statistics.median(run.init_s for run in runs),

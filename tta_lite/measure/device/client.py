@@ -66,6 +66,12 @@ def one_line(text: bytes) -> str:
     return " ".join(text.decode("utf-8", "replace").split())
 
 
+def last_line(complaint: str) -> str:
+    """-> the last line, which holds the reason, without the dot at its end."""
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else "it said nothing"
+
+
 def communicate(
     argv: Sequence[str], data: bytes | None, timeout_s: float, environment: Mapping[str, str] | None = None
 ) -> tuple[bytes, bytes]:

@@ -71,7 +71,12 @@ def count_program(board: Emulated, command: Sequence[str], *, timeout_s: float) 
 
 
 def count_model(
-    board: Emulated, model: str | Path, *, kernels: str = "xnnpack", timeout_s: float = TIMEOUT_S
+    board: Emulated,
+    model: str | Path,
+    *,
+    kernels: str = "xnnpack",
+    by_op: bool = True,
+    timeout_s: float = TIMEOUT_S,
 ) -> Counts:
     """Counts one inference of a ``.tflite`` file, on one thread and with inputs drawn at random.
 
@@ -81,7 +86,8 @@ def count_model(
     Args:
       board: entered.
       model: the file.
-      kernels: ``xnnpack``, ``builtin`` or ``reference``.
+      kernels: ``xnnpack`` or ``builtin``.
+      by_op: also counts each op, which takes twice as long.
       timeout_s: seconds for all.
 
     Raises:
@@ -91,16 +97,14 @@ def count_model(
     board.put(Path(model), MODEL)
     # Relative names: those of another folder would move the stack, and with it the misses.
     command = [word.replace(board.folder, ".") for word in installed.words]
-    command += [f"--model={MODEL}", f"--out={RESULTS}", f"--kernels={kernels}", "--marks"]
-    command += ["--warmup_runs=0", "--warmup_min_secs=0", "--runs=1", "--min_secs=0", "--profile_runs=1"]
+    command += [f"--model={MODEL}", f"--out={RESULTS}", f"--kernels={kernels}", "--marks", "--warmup_runs=0"]
+    command += ["--warmup_min_secs=0", "--runs=1", "--min_secs=0", f"--profile_runs={int(by_op)}"]
     recorded = count_program(board, command, timeout_s=timeout_s)
     run = Run.from_json(Path(board.folder, RESULTS).read_text(encoding="utf-8"), RESULTS)
-    if len(recorded.inferences) != 3:
+    if len(recorded.inferences) != 2 + by_op:
         raise DeviceError(
-            f"{board.title}: the runner must mark a first, a plain and a profiled inference. "
-            f"Received: {len(recorded.inferences)}"
+            f"{board.title}: the runner must mark {2 + by_op} inferences. Received: {len(recorded.inferences)}"
         )
-    _, plain, profiled = recorded.inferences
     return Counts(
         board.cpu,
         board.qemu.title,
@@ -108,8 +112,8 @@ def count_model(
         kernels,
         run.fully_delegated,
         board.caches,
-        Tally.from_columns(summed(plain)),
-        split_by_op(profiled, run.profile[0]),
+        Tally.from_columns(summed(recorded.inferences[1])),
+        split_by_op(recorded.inferences[2], run.profile[0]) if by_op else (),
     )
 
 

@@ -17,6 +17,13 @@ from tta_lite.types import InputError
 BYTE_COLUMNS = ("bytes_loaded", "bytes_stored")
 MISS_COLUMNS = ("l1_misses", "l2_misses")
 FORMAT = 1
+# What a table has room for; the rest is branches, general arithmetic, prefetches and the system's.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "multiply": ("simd_widening_multiply", "dot_product", "simd_multiply", "float_multiply_add", "half"),
+    "simd": ("simd_integer", "float", "convert", "simd_move"),
+    "load": ("load", "load_simd"),
+    "store": ("store", "store_simd"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +52,15 @@ class Tally:
         3
         """
         return sum(self.instructions.values())
+
+    def grouped(self) -> dict[str, int]:
+        """-> instructions in few groups: those of `GROUPS`, then the rest.
+
+        >>> Tally({"load": 2, "load_simd": 1, "branch": 1}, 8, 0, 1, 1).grouped()
+        {'multiply': 0, 'simd': 0, 'load': 3, 'store': 0, 'rest': 1}
+        """
+        found = {name: sum(self.instructions.get(kind, 0) for kind in kinds) for name, kinds in GROUPS.items()}
+        return {**found, "rest": self.total - sum(found.values())}
 
     def __add__(self, other: Tally) -> Tally:
         kinds = dict.fromkeys((*self.instructions, *other.instructions))
@@ -85,7 +101,7 @@ class Counts:
       cpu: the processor, as ``cortex-a72``.
       emulator: as ``QEMU 7.2.22``.
       runtime: as ``LiteRT 2.3.0``.
-      kernels: ``xnnpack``, ``builtin`` or ``reference``.
+      kernels: ``xnnpack`` or ``builtin``.
       fully_delegated: whether XNNPACK ran all ops.
       caches: that the misses are of.
       inference: the whole.

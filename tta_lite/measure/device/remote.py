@@ -16,7 +16,7 @@ from absl import logging
 from tta_lite.files import atomic_write
 from tta_lite.measure.device import remote_script
 from tta_lite.measure.device.checksum import CHECKSUMS
-from tta_lite.measure.device.client import Answer
+from tta_lite.measure.device.client import Answer, last_line
 from tta_lite.measure.device.keeper import Keeper
 from tta_lite.measure.device.transport import OWN, DeviceError, Finished, checked_words, inner_name
 
@@ -174,10 +174,25 @@ class RemoteTransport(abc.ABC):
 
     def _refuse_gone(self, answer: Answer) -> None:
         if answer.code == "gone":
+            if self._keeper is not None:
+                self._keeper.wait(1)
+                if not self._keeper.is_alive():
+                    raise self._lost(b"")
             raise self._error(
                 f"the work folder {self.folder} on the board is gone: somebody removed it, or the board heard nothing "
                 f"from here for {2 * self.drop_s:g} s."
             )
+
+    def _lost(self, complaint: bytes) -> DeviceError:
+        said = complaint.decode("utf-8", "replace")
+        if self._keeper is not None:
+            # Its program knows the reason, and ends a moment after that of a command.
+            self._keeper.wait(2)
+            said = self._keeper.complaint() or said
+        return self._error(
+            f"the connection was lost: {last_line(said)}. What ran there is ended and the work folder is removed by "
+            "the board itself; nothing was measured to the end."
+        )
 
     def _unusable(self, word: str, text: str) -> DeviceError:
         if word == "noexec":

@@ -70,13 +70,17 @@ if cd "$folder/$own" && cd ..; then
   if command -v setsid >/dev/null 2>&1; then lead=setsid sign=-; fi
   # The shell's own remark on a program that was killed is not the program's.
   exec 4>&2 2>/dev/null
-  $lead sh -c 'exec 2>&4 4>&-; : > "$1=$2$$" || exit 125; shift 2; exec "$@"' \\
-    sh "$own/$number" "$sign" "$@" </dev/null
+  (
+    exec $lead sh -c ': > "$1=$2$$" || exit 125; shift 2; exec "$@"' \\
+      sh "$own/$number" "$sign" "$@" </dev/null 2>&4 4>&-
+  )
   code=$?
   for file in "$own/$number="*; do
     case $file in *=-*) kill -KILL "${file##*=}" ;; esac
     rm -f "$file"
   done
+  # Where this was taken away, the program was ended and did not end.
+  [ -d "$own" ] || code=gone
   exec 2>&4 4>&-
 else code=gone; fi
 """

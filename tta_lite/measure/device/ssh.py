@@ -21,7 +21,6 @@ from tta_lite.measure.device.client import Answer, answered, communicate, marked
 from tta_lite.measure.device.keeper import Keeper, KeeperError
 from tta_lite.measure.device.remote import RemoteTransport
 from tta_lite.measure.device.ssh_options import SshTarget, master_options, session_words
-from tta_lite.measure.device.transport import DeviceError
 
 # sun_path holds 108 bytes, and OpenSSH adds a random end of 17 to the name until it listens.
 _LONGEST_SOCKET = 90
@@ -140,17 +139,6 @@ class Ssh(RemoteTransport):
 
     def _session(self, command: str) -> list[str]:
         return session_words(self._socket, command)
-
-    def _lost(self, complaint: bytes) -> DeviceError:
-        said = complaint.decode("utf-8", "replace")
-        if self._keeper is not None:
-            # The connection's own process knows the reason; it ends a moment after the command's.
-            self._keeper.wait(2)
-            said = self._keeper.complaint() or said
-        return self._error(
-            f"the connection was lost: {ssh_errors.last_line(said)}. What ran there is ended and the work folder is "
-            "removed by the board itself; nothing was measured to the end."
-        )
 
     def _leave(self) -> None:
         super()._leave()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tta_lite.measure.device.client import last_line
 from tta_lite.measure.device.ssh_options import SshTarget
 
 # Worth another attempt: a board that still starts, or a network that stumbled.
@@ -93,9 +94,3 @@ def known_name(target: SshTarget) -> str:
     '[board]:2222'
     """
     return f"[{target.host}]:{target.port}" if target.port not in (None, 22) else target.host
-
-
-def last_line(complaint: str) -> str:
-    """-> the last line, which holds the reason, without the dot at its end."""
-    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else "it said nothing"
