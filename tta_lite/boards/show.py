@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tta_lite.boards import checks
+from tta_lite.boards.features import INTEGER_PRODUCTS
 from tta_lite.boards.profile import boards, get_board
 from tta_lite.boards.records import BoardProfile, Cores
 from tta_lite.boards.runtime import Runtime
@@ -130,7 +131,7 @@ def _cores(cores: Cores) -> Iterable[str]:
 
 def _products(board: BoardProfile) -> Iterable[str]:
     for cores in board.cores:
-        yield from (feature for feature in ("dotprod", "i8mm", "mve", "vnni") if feature in cores.features)
+        yield from (feature for feature in INTEGER_PRODUCTS if feature in cores.features)
 
 
 def _mhz(cores: Cores) -> str:
