@@ -75,6 +75,31 @@ def print_board(name: str, *, ops: bool = False, console: Console | None = None)
         _runtime(out, board, runtime, ops)
 
 
+def print_op(name: str, op: str, *, console: Console | None = None) -> None:
+    """Prints which runtime of a board takes an op, type by type.
+
+    Args:
+      name: of a profile, or the path of a ``.toml`` file.
+      op: as TFLite's schema names it.
+      console: where to.
+
+    Raises:
+      InputError: no such profile or op.
+    """
+    board, out = get_board(name), console or Console()
+    for runtime in board.runtimes:
+        _head(out, f"{op}, {runtime.title} on {board.title}")
+        answers = [checks.can_run(runtime, op, dtype) for dtype in ("float32", "float16", "int8", "int16")]
+        for why in dict.fromkeys(map(str, answers)):
+            _line(out, why)
+        if op in runtime.op_versions:
+            _line(out, f"up to version {runtime.op_versions[op]}")
+        if op in runtime.max_inputs:
+            _line(out, f"with {runtime.max_inputs[op]} inputs at most")
+        for source in dict.fromkeys(answer.source for answer in answers):
+            _source(out, source)
+
+
 def _runtime(out: Console, board: BoardProfile, runtime: Runtime, ops: bool) -> None:
     _line(out, f"runs files of {', '.join(runtime.presets)}")
     count = len(runtime.known_ops())
