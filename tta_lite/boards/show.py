@@ -87,9 +87,10 @@ def print_op(name: str, op: str, *, console: Console | None = None) -> None:
       InputError: no such profile or op.
     """
     board, out = get_board(name), console or Console()
-    for runtime in board.runtimes:
+    dtypes = ("float32", "float16", "int8", "int16")
+    found = [(runtime, [checks.can_run(runtime, op, dtype) for dtype in dtypes]) for runtime in board.runtimes]
+    for runtime, answers in found:
         _head(out, f"{op}, {runtime.title} on {board.title}")
-        answers = [checks.can_run(runtime, op, dtype) for dtype in ("float32", "float16", "int8", "int16")]
         for why in dict.fromkeys(map(str, answers)):
             _line(out, why)
         if op in runtime.op_versions:
