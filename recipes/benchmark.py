@@ -1,14 +1,16 @@
-"""Time .tflite files on this machine, each in a process of its own.
+"""Time .tflite files on this machine or on a board, each in a process of its own.
 
-    python -m recipes.benchmark --graph model.tflite
-    python -m recipes.benchmark --graph old.tflite --graph new.tflite --out benchmark.json
+    tta-lite benchmark --graph model.tflite
+    tta-lite benchmark --graph old.tflite --graph new.tflite --out benchmark.json
+    tta-lite benchmark --graph old.tflite --graph new.tflite --board=rk3399 --connect=ssh://user@host --cores=big
 
 Prints initialisation, latency and memory, and where it was measured. Several files are run in turn, so that the drift
 of a shared machine hits all alike, and their speedups over the first are given with the range over the rounds.
 
 Cost: one file takes its initialisation, then 50 runs or 1 s, whichever is longer; about 2 s for a MobileNetV2 at
-256 x 256. Expect wandering of a few percent on a quiet machine and of a third on a shared one. The figures are this
-machine's and say nothing about a board. The flags are named as those of TFLite's benchmark_model.
+256 x 256. Expect wandering of a few percent on a quiet machine and of a third on a shared one. Without --connect the
+figures are this machine's and say nothing about a board; with it the C runner is put there, and taken away again
+afterwards (docs/boards.md). The flags are named as those of TFLite's benchmark_model.
 """
 
 from __future__ import annotations
@@ -24,20 +26,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from recipes import _app
+from recipes import _app, _timing
 from tta_lite.measure import benchmark as bench
 from tta_lite.measure import machine
 from tta_lite.types import InputError
 
 _GRAPH = flags.DEFINE_multi_string("graph", None, "the .tflite file; may be given several times", required=True)
-_NUM_THREADS = flags.DEFINE_integer("num_threads", 1, "threads of the interpreter", lower_bound=1)
 _WARMUP_RUNS = flags.DEFINE_integer("warmup_runs", 5, "at least this many runs are thrown away", lower_bound=0)
-_NUM_RUNS = flags.DEFINE_integer("num_runs", 50, "at least this many runs of each file are timed", lower_bound=1)
-_MIN_SECS = flags.DEFINE_float("min_secs", 1.0, "and at least this many seconds of them", lower_bound=0)
 _USE_XNNPACK = flags.DEFINE_boolean("use_xnnpack", True, "false: TFLite's builtin kernels")
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "how often each of several files has its turn", lower_bound=1)
 _TIMEOUT_S = flags.DEFINE_float("timeout_s", 600.0, "seconds that one process may take", lower_bound=1)
 _OUT = flags.DEFINE_string("out", None, "a JSON file to write; on the screen only if not given")
+_BOARD = _timing.define_board()
+flags.adopt_module_key_flags(_timing)
 
 
 def short_names(graphs: Sequence[str]) -> dict[str, str]:
@@ -84,6 +84,9 @@ def show(comparison: bench.Comparison, console: Console) -> None:
             say(console, f"{name}: {ratio.median:.2f} times as fast as {first} ({ratio.min:.2f} to {ratio.max:.2f})")
     for place in dict.fromkeys(result.measured_on for result in comparison.values()):
         say(console, f"Measured on {place.board}; {place.runtime}, {place.delegate}, threads: {place.threads}")
+    for name, result in comparison.items():
+        if result.conditions is not None:
+            say(console, f"{name}: {result.conditions}")
 
 
 def say(console: Console, line: str) -> None:
@@ -120,18 +123,17 @@ def main(argv: Sequence[str]) -> None:
     files = short_names(_GRAPH.value)
     if _OUT.value:
         check_out(_OUT.value)
-    rounds = _ROUNDS.value if len(files) > 1 else 1
+    _timing.refuse_board_without_connection()
+    rules = _timing.rules()
+    rounds = rules["rounds"] = rules["rounds"] if len(files) > 1 else 1
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     errors = Console(stderr=True)
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("benchmark", total=rounds * len(files))
         comparison = bench.benchmark_together(
             files,
-            rounds=rounds,
-            num_threads=_NUM_THREADS.value,
+            **rules,
             warmup_runs=_WARMUP_RUNS.value,
-            num_runs=_NUM_RUNS.value,
-            min_secs=_MIN_SECS.value,
             use_xnnpack=_USE_XNNPACK.value,
             timeout_s=_TIMEOUT_S.value,
             progress=lambda done, total, name: progress.update(task, completed=done),

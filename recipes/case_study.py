@@ -46,6 +46,8 @@ _LANGUAGE = flags.DEFINE_enum("language", "en", tuple(LANGUAGES), "Of report.htm
 _OUT = flags.DEFINE_string("out", None, "The run folder; runs/case_study/<UTC time> by default.")
 
 
+_BOARD = _timing.define_board()
+
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
 _FLAGS += [*_pose_data.FLAGS, *_timing.FLAGS]
 for _module in (_pose_data, _timing):
@@ -66,6 +68,7 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.training.strategy import get_strategy, is_chief
 
     logging.set_verbosity(logging.WARNING)
+    _timing.refuse_board_without_connection()
     # A cluster must be joined before anything else runs in TensorFlow.
     chief = is_chief(get_strategy(_STRATEGY.value))
     study = case_study.CaseStudy(
@@ -80,6 +83,7 @@ def main(argv: Sequence[str]) -> None:
         rounds=_timing.ROUNDS.value,
         num_runs=_timing.NUM_RUNS.value,
         min_secs=_timing.MIN_SECS.value,
+        place=_timing.board_rules(counted=True),
     )
     out = _OUT.value or f"runs/case_study/{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
     task_for = _pose_data.tasks(_INPUT_SIZE.value)
@@ -97,6 +101,7 @@ def main(argv: Sequence[str]) -> None:
     for notice in folder.notices:
         print(notice, flush=True)
     entries = case_study.run(study, task_for, folder)
+    _timing.count_rows(folder.path, case_study.row_files(study, folder))
     page = report.write_report(
         folder,
         entries,

@@ -26,6 +26,13 @@ RECIPES: Mapping[str, str] = {
     "compare": "recipes.compare",
     "verify": "recipes.verify",
     "export_onnx": "recipes.export_onnx",
+    "boards": "recipes.boards",
+    "board-kit": "recipes.board_kit",
+    "import-results": "recipes.import_results",
+    "setup-emulator": "recipes.setup_emulator",
+    "counts": "recipes.counts",
+    "check-runtime": "recipes.check_runtime",
+    "predict": "recipes.predict",
 }
 USER_MISTAKE = 2
 
@@ -73,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"tta-lite {tta_lite.__version__}")
         return 0
-    name, *flags = words
+    typed, *flags = words
+    # A hyphen is as good as an underscore.
+    name = next((known for known in RECIPES if known.replace("-", "_") == typed.replace("-", "_")), typed)
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=1)
         hint = f"; {near[0]} is the nearest" if near else ""

@@ -4,7 +4,7 @@
   tta-lite compare runs/a runs/b runs/c --notiming --out=comparison.md
 
 A latency of one run is never put beside that of another: machines and moments differ. The artifacts are timed in turn,
-now and on this machine (some seconds each); --notiming leaves that out.
+now, on this machine or on the board at --connect (some seconds each); --notiming leaves that out.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from absl import flags
 from recipes import _app, _timing
 
 _TIMING = flags.DEFINE_bool("timing", True, "Time the artifacts in turn.")
+_BOARD = _timing.define_board()
 _OUT = flags.DEFINE_string("out", None, "A Markdown file to write besides.")
 flags.adopt_module_key_flags(_timing)
 
@@ -28,6 +29,7 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.files import atomic_write
     from tta_lite.report.compare import compare_runs
 
+    _timing.refuse_board_without_connection()
     text = compare_runs(argv[1:], _timing.rules() if _TIMING.value else None)
     if _OUT.value:
         atomic_write(Path(_OUT.value), text)

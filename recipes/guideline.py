@@ -10,7 +10,9 @@
 Takes G1, G2, G5 (if memory binds), G3 and G4 (if G3 lost too much) in the guideline's order, tries some settings of
 each, trains the promising ones, measures after each step, and stops as soon as the budget is met. --dry_run prints what
 it would do and how long that takes. Every flag can stand in the TOML file of --config instead, under its own name. The
-same command goes on where a killed run stopped. Latencies are those of this machine and not the board's.
+same command goes on where a killed run stopped. Latencies are those of this machine and not the board's, unless
+--connect=ssh://user@host or adb:SERIAL names the board itself; --connect=emulated adds what each row gives an emulated
+core of it to do (docs/boards.md).
 
 Writes the run folder --out: table.md, table.csv, report.html, plots/, steps/ and artifact/.
 """
@@ -49,7 +51,7 @@ _MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras or .h
 _BOARD = flags.DEFINE_string("board", "rk3399", "The target: a name, or the path of a .toml profile.")
 _RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if not given.")
 _INPUT_SIZE = flags.DEFINE_integer("input_size", None, "Side of the pictures, if the network leaves it open.", 1)
-_MAX_LATENCY = flags.DEFINE_float("max_latency_ms", None, "p50 of one inference, as measured here.")
+_MAX_LATENCY = flags.DEFINE_float("max_latency_ms", None, "p50 of one inference, here or at --connect.")
 _MAX_SIZE = flags.DEFINE_float("max_size_kib", None, "Of the .tflite file.")
 _MAX_ZIP = flags.DEFINE_float("max_zip_kib", None, "Of the same file, compressed.")
 _MAX_MEMORY = flags.DEFINE_float("max_peak_memory_mib", None, "By which a process grows that runs it.")
@@ -123,7 +125,7 @@ def main(argv: Sequence[str]) -> None:
             left_out=tuple(_LEAVE_OUT.value),
         ),
         FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=_task.SEED.value),
-        _timing.rules(),
+        _timing.rules(counted=True),
         _PROMISING.value,
     )
     known = preflight(model, board)
@@ -145,6 +147,7 @@ def main(argv: Sequence[str]) -> None:
         result = _run_live(model, task, request, folder, known)
     else:
         result = program.run(model, task, request, folder)
+    _timing.count_rows(folder.path, report.row_files(folder, result.outcome))
     page = report.write_report(
         folder,
         result,

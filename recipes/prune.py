@@ -23,6 +23,7 @@ _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of the training i
 _FINETUNE_RATE = flags.DEFINE_float("finetune_rate", 0.3, "Its learning rate, as a share of --learning_rate.", 0)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
+_BOARD = _timing.define_board()
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
 _FLAGS += [*_timing.FLAGS, *_task.FLAGS]
@@ -32,6 +33,7 @@ flags.adopt_module_key_flags(_task)
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags, prunes, prints the table."""
+    _timing.refuse_board_without_connection()
     if not _task.TASK.value:
         raise InputError("--task must be given: pruning needs training data (6.2.3). Received: nothing")
     from tta_lite.guideline.bench import Trial

@@ -40,6 +40,7 @@ _EPOCHS = flags.DEFINE_integer("epochs", 1, "--pose: passes over the training se
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "--pose: of Adam; it falls at 9/14 and 12/14.")
 _SEED = flags.DEFINE_integer("seed", 0, "--pose: of weights, order and augmentation.", 0, 2**32 - 1)
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
+_BOARD = _timing.define_board()
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
 _FLAGS += [*_pose_data.FLAGS, *_timing.FLAGS]
@@ -55,6 +56,7 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.report.run_folder import RunFolder
 
     logging.set_verbosity(logging.WARNING)
+    _timing.refuse_board_without_connection()
     given = [holder.name for holder in (_MODEL, _NETWORK, _POSE) if holder.value]
     if len(given) != 1:
         raise InputError(f"Expected one of --model, --network and --pose. Received: {', '.join(given) or 'none'}")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tta_lite.boards.profile import get_board
+from tta_lite.boards.profile import BoardProfile, get_board
 from tta_lite.compat import keras
+from tta_lite.export.contents import read_contents
+from tta_lite.export.tflite import export_tflite
 from tta_lite.guideline.checks import UnsupportedOpsError, ops_check, unsupported_ops
 from tta_lite.transforms.backbone import swap_backbone
 from tta_lite.transforms.subpixel import subpixel
-from tta_lite.types import InputError
+from tta_lite.types import FP32, InputError
 
 L = keras.layers
 RK3399 = get_board("rk3399")
@@ -49,9 +54,16 @@ def test_litert_itself_is_asked():
     assert [miss.op for miss in unsupported_ops(net, RK3399)] == ["REVERSE_V2"]
 
 
+def without(*ops: str) -> BoardProfile:
+    """-> the RK3399 with Arm NN alone, and without those ops."""
+    armnn = RK3399.runtime("armnn")
+    return dataclasses.replace(RK3399, runtimes=(dataclasses.replace(armnn, ops=armnn.ops - set(ops)),))
+
+
 def test_a_miss_names_op_layer_and_others_before_anything_is_built():
     net = keras.Sequential([L.Conv2D(8, 3, strides=2, input_shape=(32, 32, 3)), L.GlobalAveragePooling2D(), L.Dense(3)])
-    check = ops_check(RK3399, runtime="armnn", others=("mobilenet_v3_small", "mobilenet_v3_large", "mobilenet_v1_0.25"))
+    others = ("mobilenet_v3_small", "mobilenet_v3_large", "mobilenet_v1_0.25")
+    check = ops_check(without("HARD_SWISH"), others=others)
     with pytest.raises(
         UnsupportedOpsError, match=r"would pass: mobilenet_v1_0\.25\. Received: 'mobilenet_v3_small'"
     ) as caught:
@@ -60,7 +72,29 @@ def test_a_miss_names_op_layer_and_others_before_anything_is_built():
     assert swap_backbone(net, "mobilenet_v1_0.25", check=check).model.output_shape == (None, 3)
 
 
+def test_arm_nn_takes_hard_swish_and_ends_on_a_split():
+    # Arm NN 20.08 of Debian 12 under an emulated Cortex-A72: MobileNetV3-Small was optimised for CpuAcc and loaded, and
+    # ShuffleNetV2, which has SPLIT, ended the process.
+    image = keras.Input((8, 8, 4))
+    x = L.Conv2D(4, 3, name="conv")(image)
+    net = keras.Model(image, x * tf.nn.relu6(x + 3.0) / 6.0)
+    assert [op.name for op in read_contents(export_tflite(net, FP32)).ops][-1] == "HARD_SWISH"
+    assert unsupported_ops(net, RK3399, runtime="armnn") == []
+    net = keras.Model(image, tf.split(x, 2, axis=-1)[0])
+    (miss,) = unsupported_ops(net, RK3399, runtime="armnn")
+    assert (miss.op, miss.why) == ("SPLIT", "armnn 20.08 does not take SPLIT in float32")
+
+
 def test_an_int8_file_is_asked_for_where_that_is_the_plan():
-    assert unsupported_ops(deconv_net(bias_apart=True), RK3399, runtime="armnn", preset="int8") == []
+    # "Tensors have different data types": CpuAcc takes no Deconv whose weights are quantised by channel.
+    (miss,) = unsupported_ops(deconv_net(bias_apart=True), RK3399, runtime="armnn", preset="int8")
+    assert (miss.op, miss.layer, miss.why) == (
+        "TRANSPOSE_CONV",
+        "up",
+        "armnn 20.08 does not take TRANSPOSE_CONV in int8",
+    )
+    image = keras.Input((8, 8, 4))
+    net = keras.Model(image, L.Conv2D(4, 3, activation="relu", name="conv")(image))
+    assert unsupported_ops(net, RK3399, runtime="armnn", preset="int8") == []
     with pytest.raises(InputError, match=r"armnn 20\.08 on Firefly-RK3399 runs files of fp32, int8\. Received: 'fp16'"):
         unsupported_ops(deconv_net(), RK3399, runtime="armnn", preset="fp16")

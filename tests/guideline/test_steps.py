@@ -62,9 +62,9 @@ def text(name: str, chosen: Setting, at: State) -> str:
 
 
 def board(**changes):
-    cores = tuple(dataclasses.replace(one, features=changes.pop("features")) for one in RK3399.cores[:1]) if (
-        "features" in changes
-    ) else RK3399.cores  # fmt: skip
+    cores = RK3399.cores
+    if "features" in changes:
+        cores = (dataclasses.replace(cores[0], features=changes.pop("features"), isa="armv8.2-a"),)
     runtimes = tuple(dataclasses.replace(one, **changes) for one in RK3399.runtimes[:1])
     return dataclasses.replace(RK3399, cores=cores, runtimes=runtimes)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tta_lite.boards.profile import get_board
 from tta_lite.compat import keras
 from tta_lite.models.files import load_network
 
@@ -24,6 +25,20 @@ def run(recipe: str, *flags: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", f"recipes.{recipe}", *map(str, flags)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     return subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=ROOT, env=environment)
+
+
+@pytest.fixture(scope="module")
+def few_ops(tmp_path_factory) -> Path:
+    """A board of one's own: the RK3399's Arm NN as it would be without HARD_SWISH."""
+    ops = sorted(get_board("rk3399").runtime("armnn").ops - {"HARD_SWISH"})
+    path = tmp_path_factory.mktemp("board") / "few_ops.toml"
+    path.write_text(
+        'title = "few ops"\nmemory_mib = 4096\nmemory_source = "made up"\n'
+        '[[cores]]\nname = "Cortex-A72"\ncount = 2\nmax_mhz = 1800\nfeatures = ["neon"]\nsource = "made up"\n'
+        '[[runtimes]]\nname = "few"\nversion = "1"\npresets = ["fp32"]\nsource = "made up"\n'
+        f"ops = {json.dumps(ops)}\nmax_inputs = {{ TRANSPOSE_CONV = 3 }}\n"
+    )
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +67,11 @@ def test_another_backbone(network, tmp_path):
     assert "| G1 |" in (tmp_path / "run/table.md").read_text()
 
 
-def test_all_that_are_named_are_compared(network, tmp_path):
+def test_all_that_are_named_are_compared(network, few_ops, tmp_path):
     names = "mobilenet_v1_0.25,mobilenet_v3_small_0.75,mobilenet_v9"
     done = run(
-        "swap_backbone", f"--model={network}", "--compare", f"--candidates={names}", "--board=rk3399",
-        "--runtime=armnn", f"--out={tmp_path}/run", *QUICK,
+        "swap_backbone", f"--model={network}", "--compare", f"--candidates={names}", f"--board={few_ops}",
+        f"--out={tmp_path}/run", *QUICK,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "run/table.md").read_text().splitlines()
@@ -133,9 +148,9 @@ def test_a_grid_of_a_network_of_ones_own(network, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_board_that_lacks_an_op_ends_it(network, tmp_path):
+def test_a_board_that_lacks_an_op_ends_it(network, few_ops, tmp_path):
     done = run(
-        "swap_backbone", f"--model={network}", "--backbone=mobilenet_v3_small", "--board=rk3399", "--runtime=armnn",
+        "swap_backbone", f"--model={network}", "--backbone=mobilenet_v3_small", f"--board={few_ops}",
         f"--out={tmp_path}/run",
     )  # fmt: skip
     assert done.returncode == 2

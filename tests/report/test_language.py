@@ -23,8 +23,10 @@ from tta_lite.guideline.reasons import Reason, reason, with_said
 from tta_lite.guideline.rows import ROWS
 from tta_lite.guideline.steps import Settings
 from tta_lite.report import (
+    boards,
     case_study,
     columns,
+    emulated,
     guideline,
     headline,
     korean,
@@ -77,7 +79,15 @@ def standing_texts() -> set[str]:
     """-> texts that reach `say` from tables and other rooms."""
     heads = {column.head for column in columns.columns([full_entry()])} - {"PCKh@0.5", "MACs"}
     found = {*page.CAN_AND_CANNOT, guideline.TITLE, case_study.TITLE, case_study.SUMMARY, columns.PUBLISHED_GROUP}
-    found |= {*headline.SPEED, *headline.SIZE, *headline.AMOUNT, *heads, *(row.why for row in ROWS.values())}
+    found |= {
+        *emulated.HEADS.values(),
+        boards.EMULATED,
+        *headline.SPEED,
+        *headline.SIZE,
+        *headline.AMOUNT,
+        *heads,
+        *(row.why for row in ROWS.values()),
+    }
     joints = {name for joint_set in JOINT_SETS.values() for name in joint_set.names}
     return found | {re.sub("^[lr]_", "", joint).replace("_", " ") for joint in joints}
 

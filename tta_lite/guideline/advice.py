@@ -37,7 +37,10 @@ def advice(state: State, board: BoardProfile, side: int | None = None, stride: i
                 times=f"{over['latency']:.2f}",
                 board=board.title,
                 cores=tuple(
-                    reason("cores_of", count=cores.count, name=cores.name, mhz=cores.max_mhz) for cores in board.cores
+                    reason("cores_of", count=cores.count, name=cores.name, mhz=cores.max_mhz)
+                    if cores.max_mhz
+                    else reason("cores_unclocked", count=cores.count, name=cores.name)
+                    for cores in board.cores
                 ),
             )
         )

@@ -76,6 +76,7 @@ class CaseStudy:
       rounds: of the benchmark; the rows are timed in turn.
       num_runs: timed inferences a row, at least.
       min_secs: timed seconds a row, at least.
+      place: which board times, as `tta_lite.measure.benchmark.benchmark_together` takes it; empty: this machine.
     """
 
     rows: tuple[str, ...]
@@ -89,6 +90,7 @@ class CaseStudy:
     rounds: int = 5
     num_runs: int = 50
     min_secs: float = 1.0
+    place: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("bottleneck", "num_threads", "rounds", "num_runs"):
@@ -97,9 +99,10 @@ class CaseStudy:
         if not 0 <= self.min_secs < math.inf:
             raise InputError(f"Argument `min_secs` must be 0 or more seconds. Received: {self.min_secs}")
 
-    def timing(self) -> dict[str, float]:
+    def timing(self) -> dict[str, Any]:
         """-> the rules by which every row is timed."""
-        return {name: getattr(self, name) for name in ("num_threads", "rounds", "num_runs", "min_secs")}
+        rules = {name: getattr(self, name) for name in ("num_threads", "rounds", "num_runs", "min_secs")}
+        return {**rules, **self.place}
 
 
 def check(study: CaseStudy, task_for: TaskFor) -> None:
@@ -212,6 +215,12 @@ def choose(entries: Sequence[LedgerEntry], max_drop: float) -> LedgerEntry | Non
     best = max((accuracy for accuracy, _, _ in measured), default=0.0)
     near = [(latency, entry) for accuracy, latency, entry in measured if accuracy >= best - max_drop]
     return min(near, key=lambda pair: pair[0])[1] if near else None
+
+
+def row_files(study: CaseStudy, journal: Journal) -> dict[str, Path]:
+    """-> row -> its file, for those that have one."""
+    files = {name: folder / FILE for name, folder in _folders(choose_rows(study.rows), journal).items()}
+    return {name: file for name, file in files.items() if file.is_file()}
 
 
 def _folders(rows: Sequence[Row], journal: Journal) -> dict[str, Path]:

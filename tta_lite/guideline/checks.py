@@ -8,17 +8,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tta_lite.boards.checks import can_run, fp16_pays
 from tta_lite.boards.profile import BoardProfile, Runtime
 from tta_lite.compat import keras
 from tta_lite.export.contents import Contents, Op, read_contents
 from tta_lite.export.delegation import undelegated_ops
 from tta_lite.export.tflite import export_tflite
-from tta_lite.guideline.reasons import Reason, Said, all_of, reason, spoken
+from tta_lite.guideline.reasons import ENGLISH, Reason, Said, all_of, reason, spoken
 from tta_lite.models.backbones import LIGHT_BACKBONES, get_backbone
 from tta_lite.transforms.rewrite import rewrite
 from tta_lite.types import ExportSpec, InputError
 
 SHOWN = 3
+COMPUTED = ("float32", "float16", "int8", "uint8", "int16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,25 @@ def unsupported_ops(
     return missing_ops(tflite, chosen, [layer.name for layer in model.layers])
 
 
+def no_fp16(board: BoardProfile, runtime: str | None = None) -> Reason | None:
+    """-> why half precision would not run faster there; None: it may.
+
+    >>> from tta_lite.boards.profile import get_board
+    >>> str(no_fp16(get_board("raspberry_pi_4")))
+    'Cortex-A72 of Raspberry Pi 4 Model B do not compute in FP16, so that half precision would not run faster (6.2.2)'
+
+    Args:
+      board: the target.
+      runtime: one of the board's; its first if None.
+    """
+    answer = fp16_pays(board, runtime)
+    if answer.yes:
+        return None
+    if answer.code == "no_fp16_kernels":
+        return reason(answer.code, runtime=board.runtime(runtime).title, board=board.title)
+    return reason(answer.code, cores=all_of([cores.name for cores in board.cores]), board=board.title)
+
+
 def as_if_trained(model: keras.Model) -> keras.Model:
     """-> a copy whose biases and batch norms do something: the converter leaves out a bias that is zero."""
     rng = np.random.default_rng(0)
@@ -116,21 +137,34 @@ def missing_ops(tflite: bytes, runtime: Runtime, layers: Sequence[str] = ()) -> 
     if runtime.ask:
         whys: dict[int, Said] = {one.index: one.why for one in undelegated_ops(tflite)}
     else:
-        whys = {op.index: why for op in contents.ops if (why := _why_not(op, runtime))}
+        whys = {op.index: why for op in contents.ops if (why := _why_not(op, contents, runtime))}
     return [
         Miss(contents.ops[index].name, _layer(contents, contents.ops[index], layers), spoken(why), why)
         for index, why in sorted(whys.items())
     ]
 
 
-def _why_not(op: Op, runtime: Runtime) -> Said:
-    name = runtime.title
-    if op.name not in runtime.ops:
-        return reason("op_missing", runtime=name, op=op.name)
-    most = runtime.max_inputs.get(op.name, len(op.inputs))
-    if len(op.inputs) > most:
-        return reason("op_inputs", runtime=name, op=op.name, most=most, count=len(op.inputs))
-    return ""
+def _why_not(op: Op, contents: Contents, runtime: Runtime) -> Said:
+    dtype, inputs = _dtype(op, contents), len(op.inputs)
+    answer = can_run(runtime, op.name, dtype, op.version, inputs)
+    if answer.yes is not False:
+        return ""
+    # The sentences of the answers, for every language: an answer says in its code which it is.
+    values: dict[str, object] = {
+        "most": runtime.max_inputs.get(op.name, inputs),
+        "count": inputs,
+        "newest": runtime.op_versions.get(op.name),
+        "version": op.version,
+        "dtype": dtype,
+    }
+    gaps = {gap: value for gap, value in values.items() if f"{{{gap}}}" in ENGLISH[answer.code]}
+    return reason(answer.code, runtime=runtime.title, op=op.name, **gaps)
+
+
+def _dtype(op: Op, contents: Contents) -> str | None:
+    """-> the type that an op computes with: of its first input that is no index, shape or mask."""
+    types = [contents.tensors[index].dtype for index in op.inputs if index >= 0]
+    return next((dtype for dtype in types if dtype in COMPUTED), None)
 
 
 def _layer(contents: Contents, op: Op, layers: Sequence[str]) -> str:

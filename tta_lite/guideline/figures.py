@@ -10,7 +10,7 @@ from typing import Any
 from tta_lite.guideline import budget as budgets
 from tta_lite.guideline.bench import START, State, Step
 from tta_lite.guideline.reasons import Reason, Said, reason, sentence, to_details
-from tta_lite.measure.benchmark import Comparison, Speedup
+from tta_lite.measure.benchmark import Benchmark, Comparison, Speedup
 from tta_lite.types import Budget, LedgerEntry, Report, Verdict
 
 
@@ -61,6 +61,14 @@ def gains(before: Mapping[str, float], after: Mapping[str, float], speedup: Spee
     return tuple(parts)
 
 
+def conditions_details(timed: Benchmark) -> dict[str, str]:
+    """-> what a board said of its clocks and temperatures, and whether a clock moved; nothing if none took part."""
+    found = timed.conditions
+    if found is None:
+        return {}
+    return {"conditions": str(found), "clock_moved": ", ".join(map(str, found.moved))}
+
+
 def with_latencies(
     rows: Mapping[str, LedgerEntry],
     comparison: Comparison,
@@ -89,6 +97,7 @@ def with_latencies(
                 **entry.details,
                 "speedup": {"over": START, **dataclasses.asdict(speedups[key])},
                 "timing": timing,
+                **conditions_details(comparison[key]),
             }
             report = dataclasses.replace(entry.report, **comparison[key].report_fields())
             entry = dataclasses.replace(entry, report=report, details=details)

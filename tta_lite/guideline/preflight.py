@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tta_lite.boards.checks import int8_pays
 from tta_lite.boards.profile import BoardProfile
 from tta_lite.compat import keras
 from tta_lite.export.contents import read_contents
 from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
-from tta_lite.guideline.checks import Miss, as_if_trained, missing_ops
-from tta_lite.guideline.reasons import Reason, Said, all_of, reason, spoken
+from tta_lite.guideline.checks import Miss, as_if_trained, missing_ops, no_fp16
+from tta_lite.guideline.reasons import Reason, Said, reason, spoken
 from tta_lite.measure.counting import count
 from tta_lite.transforms.backbone import find_cuts
 from tta_lite.transforms.factorize import COSTLY
@@ -193,9 +194,7 @@ def _outlook(model: keras.Model, board: BoardProfile, supports: Sequence[Support
         found.append(("G3", reason("outlook_no_int8", fault=left.fault if left else "")))
     else:
         boundary = ", ".join(dict.fromkeys(f"{miss.op} ({miss.layer})" for miss in left.misses))
-        dot = board.computes("dotprod")
+        dot = int8_pays(board).code == "int8"
         found.append(("G3", reason("outlook_g3" if dot else "outlook_g3_no_dot", boundary=boundary or "-")))
-    half = board.computes("fp16")
-    cores = all_of([cores.name for cores in board.cores])
-    found.append(("G4", reason("outlook_g4") if half else reason("no_fp16", cores=cores, board=board.title)))
+    found.append(("G4", no_fp16(board) or reason("outlook_g4")))
     return found

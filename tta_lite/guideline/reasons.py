@@ -39,6 +39,9 @@ ENGLISH: dict[str, str] = {
         "much in it (6.2.2)"
     ),
     "no_fp16": "{cores} of {board} do not compute in FP16, so that half precision would not run faster (6.2.2)",
+    "no_fp16_kernels": (
+        "{runtime} has no kernels that compute in FP16, so that half precision would not run faster on {board} (6.2.2)"
+    ),
     # What a step can bring here, known before anything is measured.
     "outlook_g1": "the layers up to {cut} hold {share} of the MACs; a light backbone can take their place (6.1.1)",
     "outlook_no_cut": "no backbone is found that could be replaced (6.1.1): {fault}",
@@ -94,6 +97,7 @@ ENGLISH: dict[str, str] = {
     "and": "{first} and {second}",
     "then": "{first} {second}",
     "cores_of": "{count} {name} at {mhz} MHz",
+    "cores_unclocked": "{count} {name}",
     # What became of a step or a setting.
     "status_taken": "taken",
     "status_skipped": "skipped",
@@ -144,6 +148,8 @@ ENGLISH: dict[str, str] = {
     "op_of_layer_why": "{op} of layer {layer} ({why})",
     "op_missing": "{runtime} has no {op}",
     "op_inputs": "{runtime} takes {op} with {most} inputs, and this one has {count}",
+    "op_version": "{runtime} has {op} up to version {newest}, and the file asks for {version}",
+    "op_dtype": "{runtime} does not take {op} in {dtype}",
     "also": "{first}; {second}",
     "and_more": "{first}; and {count} more ({ops})",
     "none_tried": "none of those that were tried",

@@ -12,7 +12,7 @@ import numpy as np
 from tta_lite.boards.profile import BoardProfile
 from tta_lite.guideline import budget as budgets
 from tta_lite.guideline.bench import START, State, Step, Trial
-from tta_lite.guideline.checks import ops_check
+from tta_lite.guideline.checks import no_fp16, ops_check
 from tta_lite.guideline.deconvs import choose_subpixel
 from tta_lite.guideline.reasons import Reason, UnusableError, all_of, reason
 from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation, get_backbone
@@ -319,10 +319,11 @@ def _after_integers(setting: Setting, state: State) -> list[Reason]:
         why.append(reason("g3_was_fine", change=f"{change:+.1f}", drop=f"{state.budget.max_accuracy_drop:g}"))
     if FP16.preset not in setting.presets:
         why.append(setting.runs_only("no_fp16_files"))
-    elif not setting.board.computes("fp16") and (why or not [key for key in state.broken() if key != "latency"]):
+    elif (slow := no_fp16(setting.board, setting.runtime)) and (
+        why or not [key for key in state.broken() if key != "latency"]
+    ):
         # Where the size is what is missing, weights of 16 bits are half as large all the same.
-        cores = all_of([cores.name for cores in setting.board.cores])
-        why.append(reason("no_fp16", cores=cores, board=setting.board.title))
+        why.append(slow)
     return why
 
 

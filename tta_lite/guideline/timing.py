@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tta_lite.guideline.figures import conditions_details
 from tta_lite.measure.benchmark import benchmark_together
 from tta_lite.types import LedgerEntry
 
@@ -15,7 +16,7 @@ from tta_lite.types import LedgerEntry
 QUICK_RULES: Mapping[str, Any] = {"num_threads": 1, "rounds": 5, "num_runs": 20, "min_secs": 0.2}
 
 
-def timed_together(entries: Sequence[LedgerEntry], rules: Mapping[str, float]) -> bool:
+def timed_together(entries: Sequence[LedgerEntry], rules: Mapping[str, Any]) -> bool:
     """Whether the figures of all entries are of one comparison that followed `rules`."""
     timings = [entry.details.get("timing") if entry.report.latency_ms is not None else None for entry in entries]
     first = timings[0]
@@ -32,7 +33,7 @@ def time_together(
     Args:
       entries: the rows; the speed-ups are over the first one.
       files: name -> ``.tflite`` file.
-      rules: ``num_threads``, ``rounds``, ``num_runs``, ``min_secs`` of `benchmark_together`.
+      rules: of `benchmark_together`.
     """
     comparison = benchmark_together({entry.name: files[entry.name] for entry in entries}, **rules)
     first = entries[0].name
@@ -46,6 +47,7 @@ def time_together(
                 **entry.details,
                 "speedup": {"over": first, **dataclasses.asdict(speedups[entry.name])},
                 "timing": timing,
+                **conditions_details(comparison[entry.name]),
             },
         )
         for entry in entries

@@ -165,6 +165,7 @@ def benchmark_together(
     board: str = "",
     cores: str = "all",
     cool_down_secs: float = 0.0,
+    remote_folder: str = "",
     progress: Progress | None = None,
 ) -> Comparison:
     """Time several files in turn (A B C A B C ...), so that the drift of a shared machine hits all alike.
@@ -182,6 +183,7 @@ def benchmark_together(
       board: name or path of the profile of what is at the other end; it is checked.
       cores: ``big``, ``little`` or ``all`` of a board.
       cool_down_secs: pause before each process on a board.
+      remote_folder: where on the board the work folder is made; empty: its temporary folder.
       progress: called after each process with (processes done, processes in all, name).
 
     Raises:
@@ -193,7 +195,7 @@ def benchmark_together(
         from tta_lite.measure.device.connect import open_transport
 
         found = time_on_board(
-            open_transport(connect),
+            open_transport(connect, remote_folder=remote_folder or None),
             board or ("host" if connect == "local" else ""),
             {name: Path(path) for name, path in paths.items()},
             rounds=rounds,
@@ -212,10 +214,10 @@ def benchmark_together(
             for name, one in found.items()
         }
         return Comparison(rows, {name: one.round_p50 for name, one in found.items()})
-    if board or cores != "all" or cool_down_secs:
+    if board or cores != "all" or cool_down_secs or remote_folder:
         raise InputError(
-            "Arguments `board`, `cores` and `cool_down_secs` are for a board. Expected: `connect` with them. "
-            f"Received: {board!r}, {cores!r}, {cool_down_secs:g}"
+            "Arguments `board`, `cores`, `cool_down_secs` and `remote_folder` are for a board. Expected: `connect` "
+            f"with them. Received: {board!r}, {cores!r}, {cool_down_secs:g}, {remote_folder!r}"
         )
     flags = {
         "num_threads": num_threads,

@@ -10,44 +10,11 @@ import os
 import platform
 import re
 import subprocess
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# What decides which kernels XNNPACK picks: a name -> the kernel's names for it, any of which will do.
-ISA_FEATURES: Mapping[str, tuple[str, ...]] = {
-    "avx2": ("avx2",),
-    "avx512": ("avx512f",),
-    "vnni": ("avx512_vnni", "avx_vnni"),
-    "neon": ("asimd", "neon"),
-    "dotprod": ("asimddp",),
-    "fp16": ("asimdhp",),
-    "i8mm": ("i8mm",),
-}
-# ARM kernels give numbers, not names. https://github.com/util-linux/util-linux/blob/master/sys-utils/lscpu-arm.c
-ARM_PARTS: Mapping[int, str] = {
-    0xC07: "Cortex-A7",
-    0xC09: "Cortex-A9",
-    0xC0F: "Cortex-A15",
-    0xD03: "Cortex-A53",
-    0xD04: "Cortex-A35",
-    0xD05: "Cortex-A55",
-    0xD07: "Cortex-A57",
-    0xD08: "Cortex-A72",
-    0xD09: "Cortex-A73",
-    0xD0A: "Cortex-A75",
-    0xD0B: "Cortex-A76",
-    0xD0C: "Neoverse-N1",
-    0xD40: "Neoverse-V1",
-    0xD41: "Cortex-A78",
-    0xD44: "Cortex-X1",
-    0xD46: "Cortex-A510",
-    0xD47: "Cortex-A710",
-    0xD49: "Neoverse-N2",
-    0xD4F: "Neoverse-V2",
-}
-ARM_IMPLEMENTER = 0x41
+from tta_lite.boards.cpuinfo import isa_features, parse_cpuinfo
+
 PACKAGES = (
     "tta-lite",
     "tensorflow",
@@ -59,46 +26,6 @@ PACKAGES = (
     "scipy",
     "pillow",
 )
-
-
-def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:
-    """``/proc/cpuinfo`` of x86 or ARM -> (model name, feature flags that every core has).
-
-    >>> parse_cpuinfo("model name : Some CPU @ 2.00GHz\\nflags : fpu avx2\\n")[0]
-    'Some CPU @ 2.00GHz'
-    """
-    names: list[str] = []
-    flags: list[frozenset[str]] = []
-    for core in re.split(r"\n\s*\n", text):
-        fields = dict(re.findall(r"^([^:\n]+?)[ \t]*:[ \t]*(.*)$", core, re.MULTILINE))
-        features = fields.get("flags", fields.get("Features"))
-        if features is not None:
-            flags.append(frozenset(features.split()))
-        if "model name" in fields and "CPU part" not in fields:
-            names.append(" ".join(fields["model name"].split()))
-        elif "CPU part" in fields:
-            part, maker = int(fields["CPU part"], 16), int(fields.get("CPU implementer", "0"), 16)
-            arm = ARM_PARTS.get(part) if maker == ARM_IMPLEMENTER else None
-            names.append(arm or f"ARM implementer {maker:#04x} part {part:#05x}")
-    counts = Counter(names)
-    # A board with big and little cores is two models; which of them ran is then not known.
-    name = names[0] if len(counts) == 1 else " + ".join(f"{count} x {name}" for name, count in counts.items())
-    return name, frozenset.intersection(*flags) if flags else frozenset()
-
-
-def isa_features(flags: frozenset[str], architecture: str) -> dict[str, bool | None]:
-    """Kernel flags -> {feature: present}. None: not known, as the system lists no flags.
-
-    >>> isa_features(frozenset({"asimd", "fp"}), "aarch64")["dotprod"]
-    False
-    """
-    if flags:
-        return {feature: any(name in flags for name in names) for feature, names in ISA_FEATURES.items()}
-    known: dict[str, bool | None] = dict.fromkeys(ISA_FEATURES)
-    # The 64 bit ARM architecture has no core without it.
-    if architecture in ("arm64", "aarch64"):
-        known["neon"] = True
-    return known
 
 
 def _sysctl(key: str) -> str:

@@ -76,7 +76,7 @@ def write_report(
     table.write_tables(folder, entries, dataset=dataset)
     plots.write_plots(folder, entries, _allowed(result.outcome), say)
     _write_artifact(folder, result.outcome, task, request.board.title)
-    files = _files(folder, result.outcome)
+    files = row_files(folder, result.outcome)
     shown = _attempt(lambda: samples.samples(task, files), write) or samples.Samples()
     return page.write_page(
         folder,
@@ -218,7 +218,7 @@ def _attempt(make: Callable[[], Any], write: Callable[[str], Any]) -> Any:
         return None
 
 
-def _files(folder: RunFolder, outcome: Outcome) -> dict[str, Path]:
+def row_files(folder: RunFolder, outcome: Outcome) -> dict[str, Path]:
     """-> row -> its file, for the unmodified network and each one that was taken."""
     taken = [entry.name for entry in outcome.entries if entry.verdict is Verdict.TAKEN]
     places = {row: _step_dir(folder, row) / FILE for row in taken}

@@ -7,7 +7,11 @@ No particle follows a gap whose last sound is not known: names are followed by a
 
 from __future__ import annotations
 
+from tta_lite.report import korean_boards
+
 TEXTS: dict[str, str] = {
+    **korean_boards.TEXTS,
+    **korean_boards.BY_NAME,
     # The headline.
     "Nothing has been measured yet.": "아직 측정한 결과가 없음",
     "the unmodified net": "원본 신경망",
@@ -155,33 +159,6 @@ TEXTS: dict[str, str] = {
         "비교할 수 있음."
     ),
     "Settings of {step}": "{step} 단계의 설정",
-    # The layers.
-    "Where the time goes, layer by layer": "층별 연산량과 지연 시간",
-    "Layers of {row}": "{row} 행의 층",
-    "layers": "층",
-    "latency": "지연 시간",
-    (
-        "A stage is consecutive layers; all stages of a network hold about the same MACs, and a layer with more "
-        "stands alone. MACs share one scale in all charts, and so do latencies."
-    ): (
-        "연속한 층을 MACs가 비슷한 구간으로 묶음. MACs가 큰 층은 단독 구간임. MACs 막대는 모든 도표에서 같은 척도를 "
-        "쓰며, 지연 시간 막대도 마찬가지임."
-    ),
-    (
-        "LiteRT does not time layers: the file is cut after each stage, the cut files are timed in turn on this "
-        "machine, and a stage took what its file takes longer than the one before, each in its fastest of {rounds} "
-        "rounds. Beside it, in grey, the least and the most that a single round said: that is the noise."
-    ): (
-        "LiteRT는 층별 시간을 제공하지 않음: 파일을 각 구간 뒤에서 잘라 이 컴퓨터에서 번갈아 측정하고({rounds}회 중 "
-        "가장 빠른 값), 바로 앞 파일보다 더 걸린 시간을 그 구간의 지연 시간으로 봄. 옆의 회색 수치는 한 회의 최솟값과 "
-        "최댓값으로, 측정 잡음을 나타냄."
-    ),
-    "{row}: the stages sum to {sum} ms, and the whole file takes {whole} ms in the same comparison.": (
-        "{row}: 구간의 합 {sum} ms, 같은 비교에서 측정한 전체 파일 {whole} ms."
-    ),
-    " Stages that took less than the noise and are shown as 0: {count}.": (
-        " 측정 잡음보다 짧아 0으로 표시한 구간: {count}개."
-    ),
     # The samples.
     "The same pictures, row by row": "같은 사진에 대한 행별 예측",
     "true class": "정답 클래스",

@@ -37,6 +37,9 @@ SENTENCES: dict[str, str] = {
         "지나칠 때만 적용함(6.2.2)"
     ),
     "no_fp16": "{board}의 {cores} 코어는 FP16 연산을 지원하지 않아 반정밀도로 바꾸어도 빨라지지 않음(6.2.2)",
+    "no_fp16_kernels": (
+        "{runtime} 런타임에 FP16 연산 커널이 없어 {board}에서 반정밀도로 바꾸어도 빨라지지 않음(6.2.2)"
+    ),
     # What a step can bring here, known before anything is measured.
     "outlook_g1": "{cut} 층까지가 MACs의 {share} 차지: 경량 백본으로 교체할 수 있음(6.1.1)",
     "outlook_no_cut": "교체할 수 있는 백본을 찾지 못함(6.1.1): {fault}",
@@ -87,6 +90,7 @@ SENTENCES: dict[str, str] = {
     "and": "{first}, {second}",
     "then": "{first} {second}",
     "cores_of": "{name} {count}개 {mhz} MHz",
+    "cores_unclocked": "{name} {count}개",
     # What became of a step or a setting.
     "status_taken": "적용",
     "status_skipped": "생략",
@@ -137,6 +141,8 @@ SENTENCES: dict[str, str] = {
     "op_of_layer_why": "{op}(층 {layer}, {why})",
     "op_missing": "{runtime} 런타임에 {op} 연산이 없음",
     "op_inputs": "{runtime} 런타임의 {op} 연산은 입력을 {most}개까지 지원하나 {count}개임",
+    "op_version": "{runtime} 런타임의 {op} 연산은 버전 {newest}까지 지원하나 파일의 버전은 {version}임",
+    "op_dtype": "{runtime} 런타임은 {dtype} 형식의 {op} 연산을 지원하지 않음",
     "also": "{first}; {second}",
     "and_more": "{first} 외 {count}개({ops})",
     "none_tried": "시험한 것 중 없음",

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tta_lite.files import digest, to_json_text
-from tta_lite.measure.layer_latency import RULES, LayerCosts, StageCost, layer_costs
+from tta_lite.measure.layer_latency import HERE, RULES, LayerCosts, LayerTime, StageCost, layer_costs
 from tta_lite.report import columns as cols
 from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.run_folder import RunFolder
 
 KEPT = "layers.json"
+# Layers of a table; the rest is one line.
+MOST_LAYERS = 30
 
 
 def measured_layers(
@@ -30,7 +32,8 @@ def measured_layers(
     Args:
       folder: of the run.
       files: row -> ``.tflite`` file.
-      rules: of the run's comparisons; their threads are taken, and no more rounds, runs and seconds than they ask for.
+      rules: of the run's comparisons; their threads and their board are taken, and no more rounds, runs and seconds
+        than they ask for.
       write: where progress goes.
       measure: as `layer_costs`.
 
@@ -38,7 +41,8 @@ def measured_layers(
       InputError: see `layer_costs`.
     """
     rules = {name: min(most, rules.get(name, most)) for name, most in RULES.items()} | {
-        "num_threads": rules.get("num_threads", 1)
+        "num_threads": rules.get("num_threads", 1),
+        **{name: rules.get(name, usual) for name, usual in HERE.items()},
     }
     key = {"files": {row: digest(file) for row, file in files.items()}, "rules": rules}
     try:
@@ -48,7 +52,7 @@ def measured_layers(
     except (OSError, ValueError, KeyError, TypeError):
         # Not there, or of another version: it is measured again.
         pass
-    write(f"measuring the layers of {' and '.join(files)} stage by stage, {rules['rounds']} rounds")
+    write(f"profiling the layers of {' and '.join(files)}, {rules['rounds']} rounds")
     found = measure(files, **rules)
     folder.write_json(KEPT, {**key, "costs": {row: costs.to_json() for row, costs in found.items()}})
     return found
@@ -71,6 +75,7 @@ def layers_view(
             "latency": cols.number(found.latency_ms, of_ms),
             "macs": cols.number(found.macs / 1e6, of_macs),
             "lines": [_line(one, most_ms, most_macs, of_ms, of_macs) for one in found.stages],
+            "layers": _layers(found, say),
         }
         for row, found in costs.items()
     ]
@@ -91,6 +96,26 @@ def _line(one: StageCost, most_ms: float, most_macs: int, of_ms: int, of_macs: i
     }
 
 
+def _layers(found: LayerCosts, say: Language) -> list[dict[str, str]]:
+    """-> one line a layer, the slowest first."""
+    slowest = sorted(found.layers, key=lambda one: -one.latency_ms)
+    lines = [_layer(one.layer, one.op, [one], found.profiled_ms) for one in slowest[:MOST_LAYERS]]
+    if rest := slowest[MOST_LAYERS:]:
+        lines.append(_layer(say("{count} more", count=len(rest)), "", rest, found.profiled_ms))
+    return lines
+
+
+def _layer(name: str, op: str, layers: Sequence[LayerTime], whole_ms: float) -> dict[str, str]:
+    latency_ms = sum(one.latency_ms for one in layers)
+    return {
+        "layer": name,
+        "op": op,
+        "macs": cols.number(sum(one.macs for one in layers) / 1e6, 2),
+        "latency": cols.number(latency_ms, 3),
+        "share": _share(latency_ms, whole_ms),
+    }
+
+
 def _share(value: float, most: float) -> str:
     """-> percent of the longest bar."""
     return f"{100.0 * value / most:.1f}" if most > 0 else "0"
@@ -104,20 +129,17 @@ def _notes(costs: Mapping[str, LayerCosts], of_ms: int, say: Language) -> Sequen
             "stands alone. MACs share one scale in all charts, and so do latencies."
         ),
         say(
-            "LiteRT does not time layers: the file is cut after each stage, the cut files are timed in turn on this "
-            "machine, and a stage took what its file takes longer than the one before, each in its fastest of {rounds} "
-            "rounds. Beside it, in grey, the least and the most that a single round said: that is the noise.",
-            rounds=rounds,
+            "The times are those of the runtime's own profiler, in profiled runs beside the timed ones, on {where}; "
+            "what it merges into another layer is counted there. Beside each, in grey, the least and the most that one "
+            "of {rounds} rounds said.",
+            where=", ".join(dict.fromkeys(found.where for found in costs.values())), rounds=rounds,
         ),
-    ]
+    ]  # fmt: skip
     for row, found in costs.items():
-        total = cols.number(sum(one.latency_ms for one in found.stages), of_ms)
         notes.append(
             say(
-                "{row}: the stages sum to {sum} ms, and the whole file takes {whole} ms in the same comparison.",
-                row=row, sum=total, whole=cols.number(found.latency_ms, of_ms),
+                "{row}: the layers sum to {sum} ms; the whole file takes {whole} ms when it is not profiled.",
+                row=row, sum=cols.number(found.profiled_ms, of_ms), whole=cols.number(found.latency_ms, of_ms),
             )
         )  # fmt: skip
-        if found.hidden:
-            notes[-1] += say(" Stages that took less than the noise and are shown as 0: {count}.", count=found.hidden)
     return notes

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from tta_lite.report import columns as cols
 from tta_lite.report import plots, skeletons, table
+from tta_lite.report.boards import section
 from tta_lite.report.headline import headline
 from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.run_folder import RunFolder
+from tta_lite.report.templating import environment
 from tta_lite.types import LedgerEntry, Verdict
 
 PAGE = "report.html"
@@ -40,7 +40,7 @@ def write_page(
     say: Language = ENGLISH,
 ) -> Path:
     """Writes ``report.html`` into the run folder; -> its path. See `render_page`."""
-    context = {"recipe": folder.recipe, **(context or {})}
+    context = {"recipe": folder.recipe, "boards": section(folder.path, say), **(context or {})}
     text = render_page(title, entries, notes=notes, strips=strips, context=context, say=say)
     return folder.write_text(PAGE, text)
 
@@ -67,6 +67,7 @@ def render_page(
         ``parts``: what the metric's parts are, ``joint`` or ``class``;
         ``allowed``: limits to draw into the plots; those of `PASSED_ON`: of a guideline run, see
         `tta_lite.report.guideline`;
+        ``boards``: the section of `tta_lite.report.boards.section`, as HTML;
         ``recipe``: the record of ``recipe.json``; ``facts``: more lines (name -> text) on how it was measured.
       say: the language. Title, notes and context are in it already.
     """
@@ -76,7 +77,7 @@ def render_page(
     measured = any(cols.latency(entry, "p50") is not None for entry in entries)
     trained = any(cols.finite(entry.report.accuracy) is not None for entry in entries)
     general = [say(text) for text, applies in zip(CAN_AND_CANNOT, (measured, trained), strict=True) if applies]
-    return _environment().get_template("page.html.j2").render(
+    return environment().get_template("page.html.j2").render(
         say=say,
         title=title,
         summary=str(given.get("summary") or ""),
@@ -100,32 +101,9 @@ def render_page(
         flags=_pairs((given.get("recipe") or {}).get("flags")),
         limits=[*notes, *general],
         **{name: given.get(name) or () for name in PASSED_ON},
+        boards=str(given.get("boards") or ""),
         dash=cols.DASH,
     )  # fmt: skip
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tta_lite.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["tied"] = tied
-    return environment
-
-
-def tied(text: str) -> str:
-    """-> `text` with a number kept on one line with its percent sign, and hyphened words in one piece.
-
-    >>> tied("95 % speed-up") == "95\\u00a0% speed\\u2011up"
-    True
-    """
-    text = text.replace(" %", "\N{NO-BREAK SPACE}%")
-    for word in ("speed-up", "top-1"):
-        text = text.replace(word, word.replace("-", "\N{NON-BREAKING HYPHEN}"))
-    return text
 
 
 def _groups(entries: Sequence[LedgerEntry], say: Language) -> list[tuple[str, int]]:

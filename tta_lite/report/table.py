@@ -111,7 +111,7 @@ def row_notes(entries: Sequence[LedgerEntry], say: Language = ENGLISH) -> list[t
 
 def footnotes(entries: Sequence[LedgerEntry], *, dataset: str = "", say: Language = ENGLISH) -> list[str]:
     """-> the lines that belong under every form of the table: where, on what, and what the figures are."""
-    lines = [*_where_measured(entries, say), *_accuracy_line(entries, dataset, say)]
+    lines = [*_where_measured(entries, say), *_clocks(entries, say), *_accuracy_line(entries, dataset, say)]
     if any(column.group for column in cols.columns(entries)):
         lines.append(
             say(
@@ -168,6 +168,24 @@ def _where_measured(entries: Sequence[LedgerEntry], say: Language) -> list[str]:
         )
         for place, names in places.items()
     ]  # fmt: skip
+
+
+def _clocks(entries: Sequence[LedgerEntry], say: Language) -> list[str]:
+    """-> what a board said of its clocks, and which rows were timed while one moved."""
+    said = [(entry.name, str(entry.details["conditions"])) for entry in entries if entry.details.get("conditions")]
+    if not said:
+        return []
+    told = "; ".join(f"{name}: {text}" for name, text in said)
+    lines = [say("Governor, clock and temperature of the board just before and after: {told}.", told=told)]
+    moved = [entry.name for entry in entries if entry.details.get("clock_moved")]
+    if moved:
+        lines.append(
+            say(
+                "A core's clock moved while {rows} were timed: their latencies are not those of one clock.",
+                rows=", ".join(moved),
+            )
+        )  # fmt: skip
+    return lines
 
 
 def _accuracy_line(entries: Sequence[LedgerEntry], dataset: str, say: Language) -> list[str]:

@@ -17,9 +17,11 @@ from tta_lite.boards.profile import BoardProfile, get_board
 from tta_lite.measure import machine
 from tta_lite.measure.benchmark_worker import latency_figures
 from tta_lite.measure.device import library
-from tta_lite.measure.device.runner import Run, install, run_file
+from tta_lite.measure.device.runner import Installed, Run, install, run_file
 from tta_lite.measure.device.transport import DeviceError, Transport
 from tta_lite.types import InputError, Latency, MeasuredOn
+
+Progress = Callable[[int, int, str], None]
 
 CORES = ("all", "big", "little")
 # What `MeasuredOn.board` begins with where no board took part.
@@ -94,7 +96,7 @@ def time_on_board(
     timeout_s: float,
     cores: str = "all",
     cool_down_secs: float = 0.0,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, OnBoard]:
     """-> name -> its figures; A B C A B C, a process each.
 
@@ -111,17 +113,57 @@ def time_on_board(
       DeviceError: the board cannot be reached, is another one, or a file does not run there.
       InputError: an argument is wrong, or times there say nothing.
     """
-    check_cores(cores)
     profile = get_board(board)
+    flags = [f"--threads={num_threads}", f"--warmup_runs={warmup_runs}", f"--runs={num_runs}"]
+    flags += [f"--min_secs={min_secs:g}", f"--kernels={'xnnpack' if use_xnnpack else 'builtin'}"]
+    runs, installed = run_in_turn(
+        transport,
+        profile,
+        paths,
+        flags,
+        rounds=rounds,
+        cores=cores,
+        timeout_s=timeout_s,
+        cool_down_secs=cool_down_secs,
+        progress=progress,
+    )
+    here = f"{THIS_MACHINE}: {machine.summary()}" if transport.title == THIS_MACHINE else profile.title
+    return {name: pool(found, here, installed.own_libc, cores, profile) for name, found in runs.items()}
+
+
+def run_in_turn(
+    transport: Transport,
+    profile: BoardProfile,
+    paths: Mapping[str, Path],
+    flags: Sequence[str],
+    *,
+    rounds: int,
+    cores: str = "all",
+    timeout_s: float = 600.0,
+    cool_down_secs: float = 0.0,
+    progress: Progress | None = None,
+) -> tuple[dict[str, list[Run]], Installed]:
+    """-> name -> one run a round, and what was put there; A B C A B C, a process each.
+
+    Args:
+      transport: to the board, not entered yet.
+      profile: of the board; its cores must be there.
+      paths: name -> ``.tflite`` file.
+      flags: of the runner.
+      rounds, cores, timeout_s, cool_down_secs, progress: as in `time_on_board`.
+
+    Raises:
+      DeviceError: as in `time_on_board`.
+      InputError: an argument is wrong, or times there say nothing.
+    """
+    check_cores(cores)
     with transport:
         if transport.emulated:
             raise InputError(
                 f"Latencies need a real board. Received: {transport.title}, which counts instructions (tta-lite counts)"
             )
         installed = install(transport)
-        flags = [f"--threads={num_threads}", f"--warmup_runs={warmup_runs}", f"--runs={num_runs}"]
-        flags += [f"--min_secs={min_secs:g}", f"--kernels={'xnnpack' if use_xnnpack else 'builtin'}"]
-        flags += [f"--cores={cores}"] if cores != "all" else []
+        flags = [*flags, *([f"--cores={cores}"] if cores != "all" else [])]
         runs: dict[str, list[Run]] = {name: [] for name in paths}
         there = {name: transport.put(path, f"{place}.tflite") for place, (name, path) in enumerate(paths.items())}
         for turn in range(rounds):
@@ -132,8 +174,7 @@ def time_on_board(
                 runs[name].append(run)
                 if progress is not None:
                     progress(turn * len(paths) + place + 1, rounds * len(paths), name)
-    here = f"{THIS_MACHINE}: {machine.summary()}" if transport.title == THIS_MACHINE else profile.title
-    return {name: pool(found, here, installed.own_libc, cores, profile) for name, found in runs.items()}
+    return runs, installed
 
 
 def check_cores(cores: str) -> None:
@@ -170,7 +211,8 @@ def pool(runs: Sequence[Run], board: str, own_libc: bool, cores: str, profile: B
       profile: names the cores where they do not themselves.
     """
     memory = [run.memory_bytes for run in runs if run.memory_bytes is not None]
-    used = "" if cores == "all" else f", {cores} cores {', '.join(map(str, runs[0].cpus))}"
+    group = "" if cores == "all" else f"{cores} "
+    used = f", {group}cores {', '.join(map(str, runs[0].cpus))}" if group or runs[0].pinned else ""
     told = " + ".join(f"{one.count} x {one.name}" for one in profile.cores) if profile else "cores not known"
     return OnBoard(
         init_s=statistics.median(run.init_s for run in runs),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import uuid
@@ -52,5 +53,7 @@ def kept(path: Path, make: Callable[[Path], None]) -> Path:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            # Where the cache is no folder there is nothing to remove, and the error above is the one to tell.
+            with contextlib.suppress(OSError):
+                temporary.unlink()
     return path

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from tta_lite.boards.profile import get_board
 from tta_lite.measure.device import adb, ssh_options
 from tta_lite.measure.device.adb import Adb
+from tta_lite.measure.device.emulated_cores import CORES
+from tta_lite.measure.device.emulator import PROGRAM, Emulated
 from tta_lite.measure.device.local import Local
 from tta_lite.measure.device.ssh import Ssh
 from tta_lite.measure.device.transport import Transport
@@ -47,11 +50,30 @@ WAYS: dict[str, Way] = {
     ssh_options.SCHEME: Way(
         "ssh://[user@]host[:port]", lambda wanted: Ssh(wanted.connect, remote_folder=wanted.remote_folder)
     ),
+    "emulated": Way("emulated", lambda wanted: emulated_board(wanted.board)),
     adb.SCHEME: Way(
         "adb:SERIAL",
         lambda wanted: Adb(wanted.connect.removeprefix(adb.SCHEME), remote_folder=wanted.remote_folder),
     ),
 }
+
+
+def emulated_board(board: str | None) -> Emulated:
+    """-> the fastest cores of a board, emulated.
+
+    Raises:
+      InputError: no board is named, or QEMU has none like its cores.
+    """
+    if not board:
+        raise InputError("--connect=emulated needs --board, whose processor is emulated. Received: no board")
+    profile = get_board(board)
+    kinds = [cores.qemu_cpu for cores in profile.cores if cores.qemu_cpu in CORES]
+    if not kinds or kinds[0] != profile.cores[0].qemu_cpu:
+        raise InputError(
+            f"{profile.title} cannot be emulated: {PROGRAM} must have its {profile.cores[0].name}; "
+            f"{', '.join(CORES)} are known to compute right. Received: {profile.cores[0].qemu_cpu or 'none'}"
+        )
+    return Emulated(kinds[0], others=kinds[1:])
 
 
 def open_transport(connect: str, *, remote_folder: str | None = None, board: str | None = None) -> Transport:

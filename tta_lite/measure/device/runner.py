@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from tta_lite.measure.machine import parse_cpuinfo
 RUNNER, RESULTS, MODEL = "tta_runner", "results.json", "model.tflite"
 FORMAT = 1
 GOLDEN_DIFFERS = 3
+# The runner's `type` of an event: an op that the runtime's own kernels ran.
+BUILTIN = 2
 PROBE_S = 60.0
 # A core's clock that moves by more between the first and the last timed run was throttled, or its governor awoke.
 CLOCK_TOLERANCE = 0.02
@@ -78,7 +81,7 @@ class Run:
       init_s: seconds to load, prepare and run once.
       init: the same in parts.
       memory_bytes: by which the process grew; None: the system does not tell.
-      kernels: ``xnnpack``, ``builtin`` or ``reference``.
+      kernels: ``xnnpack`` or ``builtin``.
       fully_delegated: whether XNNPACK took every op.
       threads: of the runtime.
       cpus: the cores that it could use.
@@ -109,8 +112,8 @@ class Run:
 
     @property
     def clock_moved(self) -> bool:
-        """Whether a core that was used had another clock at the end than at the beginning."""
-        pairs = ((self.before.khz[cpu], self.after.khz[cpu]) for cpu in self.cpus if cpu in self.before.khz)
+        """Whether a core that was used had another clock at the end than at the beginning, or had gone."""
+        pairs = ((self.before.khz[cpu], self.after.khz.get(cpu, 0)) for cpu in self.cpus if cpu in self.before.khz)
         return any(abs(after - before) > CLOCK_TOLERANCE * before for before, after in pairs)
 
     @classmethod
@@ -128,24 +131,27 @@ class Run:
             record = json.loads(text)
             if record["format"] != FORMAT:
                 raise ValueError(f"format {record['format']}")
+            samples = tuple(float(sample) / 1e3 for sample in record["samples_us"])
+            if not samples or not all(0 < sample < math.inf for sample in samples):
+                raise ValueError(f"{len(samples)} timed runs, or one that took no time")
             memory = record["memory"]
             known = min(memory["before_bytes"], memory["peak_bytes"]) >= 0
             return cls(
-                samples_ms=tuple(float(sample) / 1e3 for sample in record["samples_us"]),
+                samples_ms=samples,
                 init_s=float(record["init_s"]),
                 init=dict(record["init"]),
                 memory_bytes=max(0, memory["peak_bytes"] - memory["before_bytes"]) if known else None,
                 kernels=record["kernels"],
                 fully_delegated=record["fully_delegated"],
-                threads=record["threads"],
-                cpus=tuple(record["cpus"]),
+                threads=int(record["threads"]),
+                cpus=tuple(int(cpu) for cpu in record["cpus"]),
                 pinned=record["pinned"],
                 before=State.from_json(record["before"]),
                 after=State.from_json(record["after"]),
                 machine=dict(record["machine"]),
                 processor=_processor(record["machine"]["processors"]),
                 golden=tuple(_golden(one) for one in record["golden"]),
-                profile=tuple(tuple(run) for run in record["profile"]),
+                profile=tuple(tuple(_event(one) for one in run) for run in record["profile"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DeviceError(
@@ -153,9 +159,40 @@ class Run:
             ) from error
 
 
+def profiled_ops(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """-> one record an op that the runtime ran, in order, over all profiled runs.
+
+    ``name`` is the runtime's, ``kind`` is ``builtin`` or ``xnnpack``, ``place`` that of a builtin op in the file or of
+    another among the delegate's, ``samples_us`` has one time a profiled run.
+
+    Args:
+      runs: of one file; with none profiled the list is empty.
+
+    Raises:
+      DeviceError: they are not of one file.
+    """
+    profiles = [profile for run in runs for profile in run.profile]
+    sequences = {tuple((event["name"], event["node"], event["type"]) for event in profile) for profile in profiles}
+    if len(sequences) > 1:
+        raise DeviceError(f"All profiled runs must run the same ops. Received: {len(sequences)} different sequences")
+    return [
+        {
+            "name": name,
+            "kind": "builtin" if kind == BUILTIN else "xnnpack",
+            "place": node,
+            "samples_us": [profile[place]["us"] for profile in profiles],
+        }
+        for place, (name, node, kind) in enumerate(next(iter(sequences), ()))
+    ]
+
+
 def _processor(processors: Sequence[Mapping[str, str]]) -> str:
     text = "\n\n".join("\n".join(f"{name} : {value}" for name, value in one.items()) for one in processors)
     return parse_cpuinfo(text)[0]
+
+
+def _event(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: kind(record[name]) for name, kind in (("type", int), ("node", int), ("name", str), ("us", float))}
 
 
 def _golden(record: Mapping[str, Any]) -> Golden:

@@ -17,7 +17,9 @@ trap 'exit 130' INT TERM HUP
 
 code=0
 between=
-printf '{"format": 1, "kit": %s, "runs": [' "$(cat kit.json)" >"$OUT.part" || exit 1
+emulated=false
+[ -n "${EMULATOR:-}" ] && emulated=true
+printf '{"format": 1, "emulated": %s, "kit": %s, "runs": [' "$emulated" "$(cat kit.json)" >"$OUT.part" || exit 1
 round=1
 while [ "$round" -le "$ROUNDS" ]; do
   for cores in $CORES; do

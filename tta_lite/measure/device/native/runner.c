@@ -16,7 +16,8 @@
 #include "json.h"
 #include "runtime.h"
 
-enum { MOST_FILES = 256, FORMAT = 1, GOLDEN_DIFFERS = 3, MARK_BEGIN = -77001, MARK_END = -77002 };
+enum { MOST_FILES = 256, MOST_THREADS = 256, MOST_RUNS = 1000000000 };
+enum { FORMAT = 1, GOLDEN_DIFFERS = 3, MARK_BEGIN = -77001, MARK_END = -77002 };
 
 static struct {
   const char *library, *model, *out, *kernels, *cores, *cpus, *dump;
@@ -47,12 +48,12 @@ static void infer(const struct Model *model) {
 
 /* ---- arguments ---- */
 
-static long whole(const char *name, const char *text, long low) {
+static long whole(const char *name, const char *text, long low, long high) {
   char *end;
   errno = 0;
   long value = strtol(text, &end, 10);
-  if (errno || end == text || *end || value < low)
-    fail("--%s must be a whole number of %ld or more. Received: %s", name, low, text);
+  if (errno || end == text || *end || value < low || value > high)
+    fail("--%s must be a whole number of %ld to %ld. Received: %s", name, low, high, text);
   return value;
 }
 
@@ -90,11 +91,11 @@ static void parse(int argc, char **argv) {
     else if (!strcmp(name, "cores")) args.cores = value;
     else if (!strcmp(name, "cpus")) args.cpus = value;
     else if (!strcmp(name, "dump")) args.dump = value;
-    else if (!strcmp(name, "threads")) args.threads = whole(name, value, 1);
-    else if (!strcmp(name, "warmup_runs")) args.warmup_runs = whole(name, value, 0);
-    else if (!strcmp(name, "runs")) args.runs = whole(name, value, 1);
-    else if (!strcmp(name, "profile_runs")) args.profile_runs = whole(name, value, 0);
-    else if (!strcmp(name, "steps")) args.steps = whole(name, value, 0);
+    else if (!strcmp(name, "threads")) args.threads = whole(name, value, 1, MOST_THREADS);
+    else if (!strcmp(name, "warmup_runs")) args.warmup_runs = whole(name, value, 0, MOST_RUNS);
+    else if (!strcmp(name, "runs")) args.runs = whole(name, value, 1, MOST_RUNS);
+    else if (!strcmp(name, "profile_runs")) args.profile_runs = whole(name, value, 0, MOST_RUNS);
+    else if (!strcmp(name, "steps")) args.steps = whole(name, value, 0, MOST_RUNS);
     else if (!strcmp(name, "warmup_min_secs")) args.warmup_min_secs = real(name, value);
     else if (!strcmp(name, "min_secs")) args.min_secs = real(name, value);
     else if (!strcmp(name, "max_secs")) args.max_secs = real(name, value);
@@ -106,8 +107,9 @@ static void parse(int argc, char **argv) {
   }
   if (args.probe) return;
   if (!args.model || !args.out) fail("--model and --out must be given");
-  if (strcmp(args.kernels, "xnnpack") && strcmp(args.kernels, "builtin") && strcmp(args.kernels, "reference"))
-    fail("--kernels must be xnnpack, builtin or reference. Received: %s", args.kernels);
+  /* LiteRT 2.3 takes "reference" too, but runs what "builtin" does. */
+  if (strcmp(args.kernels, "xnnpack") && strcmp(args.kernels, "builtin"))
+    fail("--kernels must be xnnpack or builtin. Received: %s", args.kernels);
   if (args.cores && args.cpus) fail("--cores and --cpus say the same: give one of them");
 }
 
@@ -311,13 +313,19 @@ static void profile(FILE *out, void *environment, void *file) {
   fputs("],\n", out);
 }
 
+/* What is being written, until it has its own name; it goes with the program, however that ends. */
+static char temporary[1024];
+
+static void remove_temporary(void) {
+  if (temporary[0]) unlink(temporary);
+}
+
 int main(int argc, char **argv) {
   static bool cpus[MOST_CPUS];
   struct Model model;
   void *environment;
   double *samples;
   long runs;
-  char temporary[1024];
   parse(argc, argv);
   if (args.probe) {
     open_library(args.library);
@@ -327,9 +335,16 @@ int main(int argc, char **argv) {
   if (args.cpus) parse_cpus(args.cpus, cpus);
   else find_cores(args.cores ? args.cores : "all", cpus);
   if (args.cpus || args.cores) run_on(cpus);
-  if (snprintf(temporary, sizeof temporary, "%s.part", args.out) >= (int)sizeof temporary) fail("--out is too long");
+  if (strlen(args.out) + sizeof ".part" > sizeof temporary) fail("--out is too long");
+  char *name = stpcpy(temporary, args.out);
+  strcpy(name, ".part");
   FILE *out = fopen(temporary, "w");
-  if (!out) fail("%s cannot be written: %s", temporary, strerror(errno));
+  if (!out) {
+    int why = errno;
+    temporary[0] = '\0';
+    fail("%s.part cannot be written: %s", args.out, strerror(why));
+  }
+  atexit(remove_temporary);
   open_library(args.library);
 
   fprintf(out, "{\n  \"format\": %d", FORMAT);
@@ -364,10 +379,11 @@ int main(int argc, char **argv) {
   fputs(",\n  \"samples_us\": [", out);
   for (long i = 0; i < runs; i++) fprintf(out, "%s%.3f", i ? ", " : "", samples[i]);
   fputs("]\n}\n", out);
-  if (fflush(out) || fclose(out) || rename(temporary, args.out)) {
-    int why = errno;
-    unlink(temporary);
-    fail("%s cannot be written: %s", args.out, strerror(why));
-  }
+  /* Of a write that failed before, the stream knows no reason. */
+  bool failed = ferror(out) != 0;
+  errno = EIO;
+  if (fflush(out) || fclose(out) || failed || rename(temporary, args.out))
+    fail("%s cannot be written: %s", args.out, strerror(errno));
+  temporary[0] = '\0';
   return agrees ? 0 : GOLDEN_DIFFERS;
 }

@@ -1,0 +1,46 @@
+"""Say or do what the emulated board needs on Debian and Ubuntu, then check it.
+
+    tta-lite setup-emulator              # what is missing, and the line that installs it
+    tta-lite setup-emulator --install    # installs it: as root, or through a sudo that asks no password
+
+What is needed: qemu-user 7.2 to 8.2 with plugins, the C and C++ libraries of arm64, and a C compiler for this machine
+(the plugins) and for arm64 (the runner; the package `ziglang` is both). The check runs a small program under every core
+that can be emulated, and counts it.
+
+Cost: seconds; the packages are some 60 MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from recipes import _app
+from tta_lite.measure.device.emulator_setup import check_cores, install, install_command, needs
+from tta_lite.measure.device.transport import DeviceError
+
+_INSTALL = flags.DEFINE_boolean("install", False, "Install what is missing.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Tells what is missing, installs it if asked to, checks."""
+    del argv
+    missing = needs()
+    if missing and _INSTALL.value and (command := install_command(missing)):
+        print(f"Running: {' '.join(command)}")
+        install(command)
+        missing = needs()
+    for need in missing:
+        print(f"missing: {need.what} ({need.why})")
+    if command := install_command(missing):
+        raise DeviceError(
+            f"The emulated board is not complete. Expected: tta-lite setup-emulator --install, or as root: "
+            f"apt-get update && {' '.join(command)}. Received: {', '.join(need.what for need in missing)} missing"
+        )
+    for line in check_cores():
+        print(line)
+
+
+if __name__ == "__main__":
+    _app.run(main)

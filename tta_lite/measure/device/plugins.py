@@ -1,0 +1,55 @@
+"""Compiles the plugins of QEMU in ``native/``, for this machine. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tta_lite.measure.device.build import compiler
+from tta_lite.measure.device.cache import cache_folder, kept
+from tta_lite.measure.device.transport import DeviceError
+
+NATIVE = Path(__file__).parent / "native"
+HEADERS: Mapping[str, tuple[str, ...]] = {
+    "count": ("a64_classes.h", "plugin.h"),
+    "cache": ("cache_model.h", "plugin.h"),
+}
+OPTIONS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-fvisibility=hidden")
+TIMEOUT_S = 300
+
+
+def build_plugin(name: str) -> Path:
+    """-> the plugin ``count`` or ``cache`` as a shared library, built the first time.
+
+    Raises:
+      DeviceError: there is no C compiler, or it failed.
+    """
+    command = compiler(platform.machine())
+    source = NATIVE / f"{name}_plugin.c"
+    digest = hashlib.sha256(" ".join((*command, *OPTIONS)).encode())
+    for file in (source, *(NATIVE / header for header in HEADERS[name])):
+        digest.update(file.read_bytes())
+    path = cache_folder("plugins", digest.hexdigest()[:16], f"{name}_plugin.so")
+    return kept(path, lambda target: _compile(command, source, target))
+
+
+def plugin_words(name: str, out: Path, **arguments: int) -> str:
+    """-> what follows QEMU's ``-plugin``: the plugin, the file that it writes at the end, and its numbers."""
+    # QEMU reads a doubled comma as a part of the path.
+    files = {"file": build_plugin(name), "out": out}
+    words = [f"{key}={str(path).replace(',', ',,')}" for key, path in files.items()]
+    return ",".join([*words, *(f"{key}={value}" for key, value in arguments.items())])
+
+
+def _compile(command: list[str], source: Path, target: Path) -> None:
+    words = [*command, *OPTIONS, "-o", str(target), str(source), "-lpthread"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DeviceError(f"The compiler must be done within {TIMEOUT_S} s. Received: {' '.join(command)}") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise DeviceError(f"The plugin {source.name} cannot be compiled with {' '.join(command)}. Received: {lines[0]}")

@@ -1,0 +1,332 @@
+"""From profiles of networks to a model of latency, and how far it can be trusted. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from tta_lite.measure.latency_model import (
+    OTHER, KindCost, LatencyModel, NetworkCost, Sizes, amounts, formula, moved_bytes,
+)  # fmt: skip
+from tta_lite.measure.op_features import MATRIX_KINDS, NONE, OpFeatures, file_dtype
+from tta_lite.types import InputError
+
+COVERAGE = 0.9
+# Of the sizes of kernels and caches the ones that fit best are taken.
+COLUMNS, CHANNELS, NEAR_BYTES = (4, 8, 16), (1, 4, 8), tuple(kib << 10 for kib in (128, 256, 512, 1024, 2048))
+# An op's error counts as much where it takes this long as its size: below, the clock's whole microseconds and noise rule.
+SMALL_US = 0.3
+# How strongly a coefficient that few ops speak of is drawn to its first guess.
+PULL = 0.03
+# Errors up to here count by their square, larger ones by their size: one interrupted run does not bend the fit.
+OUTLIER = 0.1
+_DEPTHWISE_FIRST = (5e-5, 1e-4, 1e-3, 1e-3, 3e-5)
+_LEAST, _MOST = 1e-9, 50.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Profiled:
+    """One network that ran.
+
+    Attributes:
+      name: of its file.
+      family: networks of one family are left out together when the fit is judged.
+      features: of its ops.
+      times_us: of its ops; empty if only the whole was timed.
+      latency_us: of the whole network, p50.
+    """
+
+    name: str
+    family: str
+    features: tuple[OpFeatures, ...]
+    times_us: tuple[float, ...]
+    latency_us: float
+
+    def __post_init__(self) -> None:
+        if self.times_us and len(self.times_us) != len(self.features):
+            raise InputError(
+                f"{self.name} must have a time for each of its {len(self.features)} ops. Received: {len(self.times_us)}"
+            )
+        if not 0 < self.latency_us < math.inf:
+            raise InputError(f"The latency of {self.name} must be above 0. Received: {self.latency_us!r}")
+
+    @property
+    def dtype(self) -> str:
+        """Of the file."""
+        return file_dtype(self.features)
+
+
+Write = Callable[[str], Any]
+
+
+def fit_model(
+    networks: Sequence[Profiled],
+    *,
+    board: str,
+    runtime: str,
+    threads: int,
+    machine: Mapping[str, Any],
+    write: Write = lambda line: None,
+) -> LatencyModel:
+    """-> the model that fits the profiles best, with its error on families that were left out.
+
+    Args:
+      networks: of two families or more in each type; their ops were timed.
+      board: where they ran, for people.
+      runtime: that ran them.
+      threads: of it.
+      machine: more of that place.
+      write: where progress goes.
+
+    Raises:
+      InputError: too few networks to fit or to judge the fit.
+    """
+    if any(not one.times_us for one in networks):
+        raise InputError("A fit needs times of ops: run each network with --profile_runs. Received: some without")
+    sizes = {dtype: _best_sizes(networks, dtype) for dtype in sorted({one.dtype for one in _ops(networks)})}
+    write(f"sizes of kernels and caches: {sizes}")
+    whole = _Fit.of(networks, sizes)
+    costs = {}
+    for dtype in sorted({one.dtype for one in networks}):
+        same = [one for one in networks if one.dtype == dtype]
+        scale, overhead = whole.networks[dtype]
+        errors = _left_out(same, whole)
+        costs[dtype] = _judged(dtype, scale, overhead, errors)
+        write(f"{dtype}: {len(same)} networks, median error {costs[dtype].median_error:.1%} on families left out")
+    names = tuple(one.name for one in networks)
+    return LatencyModel(board, runtime, threads, dict(machine), names, sizes, whole.kinds, costs)
+
+
+def rescaled(
+    model: LatencyModel,
+    networks: Sequence[Profiled],
+    *,
+    board: str,
+    runtime: str,
+    threads: int,
+    machine: Mapping[str, Any],
+) -> LatencyModel:
+    """-> the model for another machine of which only whole networks were timed.
+
+    Each type gets its own scale and overhead; what one kind of op costs beside another stays as on the first machine.
+    The error is that on each network by a scale that was fitted without its family.
+
+    Args:
+      model: of the first machine.
+      networks: that ran on the other one.
+      board, runtime, threads, machine: of that one, as for `fit_model`.
+
+    Raises:
+      InputError: too few networks, or types that the model does not know.
+    """
+    costs = {}
+    for dtype in sorted({one.dtype for one in networks}):
+        if dtype not in model.networks:
+            raise InputError(
+                f"The model to begin with knows the types {', '.join(model.networks)}. Received: {dtype} networks"
+            )
+        same = [one for one in networks if one.dtype == dtype]
+        sums = {one.name: sum(model.op_us(op) for op in one.features) for one in same}
+        errors = []
+        for family in {one.family for one in same}:
+            rest = [one for one in same if one.family != family]
+            if rest:
+                scale, overhead = _scale([sums[one.name] for one in rest], [one.latency_us for one in rest])
+                errors += [
+                    math.log((scale * sums[one.name] + overhead) / one.latency_us)
+                    for one in same if one.family == family
+                ]  # fmt: skip
+        scale, overhead = _scale([sums[one.name] for one in same], [one.latency_us for one in same])
+        costs[dtype] = _judged(dtype, scale, overhead, errors)
+    names = tuple(one.name for one in networks)
+    return LatencyModel(board, runtime, threads, dict(machine), names, model.sizes, model.kinds, costs)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    kinds: Mapping[str, Mapping[str, KindCost]]
+    sizes: Mapping[str, Sizes]
+    networks: Mapping[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, networks: Sequence[Profiled], sizes: Mapping[str, Sizes], start: _Fit | None = None) -> _Fit:
+        groups: dict[tuple[str, str], list[_Sample]] = defaultdict(list)
+        for sample in _samples(networks):
+            groups[sample.op.dtype, sample.op.kind].append(sample)
+            if not sample.op.macs:
+                groups[sample.op.dtype, OTHER].append(sample)
+        kinds: dict[str, dict[str, KindCost]] = {dtype: {} for dtype, _ in sorted(groups)}
+        for (dtype, kind), found in sorted(groups.items()):
+            near = None if start is None else start.kinds[dtype].get(kind)
+            kinds[dtype][kind] = fit_kind(kind, found, sizes[dtype], near)[0]
+        model = LatencyModel("", "", 1, {}, (), sizes, kinds, {})
+        scales = {}
+        for dtype in {one.dtype for one in networks}:
+            same = [one for one in networks if one.dtype == dtype]
+            sums = [sum(model.op_us(op) for op in one.features) for one in same]
+            scales[dtype] = _scale(sums, [one.latency_us for one in same])
+        return cls(kinds, sizes, scales)
+
+    def latency_us(self, one: Profiled) -> float | None:
+        """-> None if it holds an op with MACs of a kind that was not in the fit."""
+        for op in one.features:
+            if op.kind != NONE and op.kind not in self.kinds.get(op.dtype, {}) and op.macs:
+                return None
+        model = LatencyModel("", "", 1, {}, (), self.sizes, self.kinds, {})
+        scale, overhead = self.networks[one.dtype]
+        try:
+            return scale * sum(model.op_us(op) for op in one.features) + overhead
+        except KeyError:
+            return None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    op: OpFeatures
+    time_us: float
+    share: float
+
+
+def _ops(networks: Iterable[Profiled]) -> Iterable[OpFeatures]:
+    return (op for one in networks for op in one.features if op.kind != NONE)
+
+
+def _samples(networks: Iterable[Profiled]) -> Iterable[_Sample]:
+    for one in networks:
+        total = sum(one.times_us)
+        for op, time_us in zip(one.features, one.times_us, strict=True):
+            if op.kind != NONE:
+                yield _Sample(op, time_us, time_us / total)
+
+
+def fit_kind(kind: str, samples: Sequence[Any], sizes: Sizes, near: KindCost | None = None) -> tuple[KindCost, float]:
+    """-> the cost of a kind of op, and how badly it fits.
+
+    Relative errors are made small, of each op weighed by the root of its share of its network's time.
+
+    Args:
+      kind: of all samples, or `OTHER`.
+      samples: with ``op``, ``time_us`` and ``share``.
+      sizes: of the machine.
+      near: where the search begins, if a good place is known.
+    """
+    work = np.array([amounts(one.op, sizes, kind) for one in samples], float)
+    moved = np.array([moved_bytes(one.op, sizes) for one in samples], float)
+    times = np.log(np.array([one.time_us for one in samples]) + SMALL_US)
+    shares = np.array([one.share for one in samples])
+    weights = np.clip(np.sqrt(shares / max(shares.mean(), 1e-12)), 0.2, 3.0)
+    first = np.log([0.3, *_first_work(kind, work.shape[1]), 3e-5, 2e-5, 1.0])
+    low = np.log([1e-2, *[_LEAST] * work.shape[1], _LEAST, _LEAST, 0.05])
+    high = np.log([_MOST, *[_MOST] * work.shape[1], _MOST, _MOST, 8.0])
+
+    def residuals(logs: np.ndarray) -> np.ndarray:
+        wrong = np.log(formula(_coefficients(logs), work, moved) + SMALL_US) - times
+        return np.concatenate([wrong * weights, PULL * (logs - first)])
+
+    best = None
+    for start in _starts(first, near, low, high):
+        found = least_squares(residuals, start, bounds=(low, high), loss="soft_l1", f_scale=OUTLIER)
+        if best is None or found.cost < best.cost:
+            best = found
+    assert best is not None
+    values = [float(value) for value in _coefficients(best.x)]
+    cost = KindCost(
+        values[0], tuple(values[1:-3]), values[-3], values[-2], values[-1], len(samples), float(work[:, 0].max())
+    )
+    return cost, float(best.cost)
+
+
+def _starts(first: np.ndarray, near: KindCost | None, low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
+    if near is not None:
+        values = np.array([near.overhead_us, *near.work_us, near.byte_us, near.far_byte_us, near.power - 1])
+        return [np.clip(np.log(np.maximum(values, _LEAST)), low, high)]
+    starts = [first.copy() for _ in range(2)]
+    starts[1][1] += math.log(10.0)
+    return starts
+
+
+def _coefficients(logs: np.ndarray) -> np.ndarray:
+    values = np.exp(logs)
+    # The logarithm is that of what the power has above 1.
+    values[-1] += 1.0
+    return values
+
+
+def _first_work(kind: str, count: int) -> tuple[float, ...]:
+    if kind in MATRIX_KINDS:
+        return (2.5e-5, 1e-4, 1e-5)
+    return _DEPTHWISE_FIRST if kind == "depthwise" else (1e-4,) * count
+
+
+def _best_sizes(networks: Sequence[Profiled], dtype: str) -> Sizes:
+    groups: dict[str, list[_Sample]] = defaultdict(list)
+    for sample in _samples(networks):
+        if sample.op.dtype == dtype:
+            groups[sample.op.kind].append(sample)
+
+    def cost(kinds: Iterable[str], sizes: Sizes) -> float:
+        return sum(fit_kind(kind, groups[kind], sizes)[1] for kind in kinds if kind in groups)
+
+    matrices = ("conv_1x1", "stem", "grouped_conv")
+    best = min(
+        (Sizes(columns, channels) for channels in CHANNELS for columns in COLUMNS), key=lambda one: cost(matrices, one)
+    )
+    moving = [kind for kind in groups if kind not in MATRIX_KINDS]
+    return min((dataclasses.replace(best, near_bytes=near) for near in NEAR_BYTES), key=lambda one: cost(moving, one))
+
+
+def _scale(sums_us: Sequence[float], latencies_us: Sequence[float]) -> tuple[float, float]:
+    """-> scale and overhead (us) from the sums over the ops to the latencies, by relative error."""
+    sums, logs = np.array(sums_us), np.log(latencies_us)
+    first = float(np.median(logs - np.log(sums)))
+    if len(sums) < 3:
+        return math.exp(first), 0.0
+    found = least_squares(
+        lambda x: np.log(np.exp(x[0]) * sums + x[1]) - logs,
+        [first, 1.0],
+        bounds=([-20, 0], [20, 1e6]),
+        x_scale=[1.0, 100.0],
+        loss="soft_l1",
+        f_scale=0.05,
+    )
+    return float(math.exp(found.x[0])), float(found.x[1])
+
+
+def _left_out(same: Sequence[Profiled], whole: _Fit) -> list[float]:
+    """-> log of predicted over measured, each network of one type by a fit without its family."""
+    errors = []
+    for family in sorted({one.family for one in same}):
+        rest = [one for one in same if one.family != family]
+        if not rest:
+            continue
+        fit = _Fit.of(rest, whole.sizes, whole)
+        for one in same:
+            if one.family == family and (latency := fit.latency_us(one)) is not None:
+                errors.append(math.log(latency / one.latency_us))
+    return errors
+
+
+def _judged(dtype: str, scale: float, overhead_us: float, errors: Sequence[float]) -> NetworkCost:
+    if not errors:
+        raise InputError(
+            f"A fit is judged on families of networks that were left out: expected two {dtype} families or more that "
+            "hold the same kinds of ops. Received: networks of which none could be left out"
+        )
+    sizes = sorted(abs(error) for error in errors)
+    count = len(sizes)
+    # Of the next network's error, as of any of count + 1 that are alike: a split conformal interval.
+    place = min(count, math.ceil((count + 1) * COVERAGE))
+    return NetworkCost(
+        scale=scale,
+        overhead_us=overhead_us,
+        median_error=float(np.median([abs(math.exp(error) - 1) for error in errors])),
+        factor=math.exp(sizes[place - 1]),
+        coverage=min(COVERAGE, place / (count + 1)),
+        judged=count,
+    )

@@ -1,0 +1,170 @@
+"""How long would a ``.tflite`` file take on a machine that is not at hand? By its model of latency.
+
+What comes out is predicted and says so; it is never called measured. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tta_lite.measure.benchmark import Benchmark, Comparison, PathLike
+from tta_lite.measure.latency_model import OTHER, LatencyModel, amounts
+from tta_lite.measure.op_features import NONE, OpFeatures, file_dtype, read_features
+from tta_lite.types import InputError, Latency, MeasuredOn
+
+PREDICTED = "predicted"
+# Ops that were not in the fit may take this share of the time; more is an error, less a warning.
+MOST_UNKNOWN = 0.1
+# An op that is this many times larger than any in the fit is told of.
+FAR = 4.0
+
+
+@dataclasses.dataclass(frozen=True)
+class OpPrediction:
+    """What one op would take.
+
+    Attributes:
+      op: what it is.
+      time_ms: milliseconds.
+      share: of the whole, 0..1.
+    """
+
+    op: OpFeatures
+    time_ms: float
+    share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a file would take.
+
+    Attributes:
+      latency_ms: of one inference, as the p50 of a measurement.
+      low_ms: the interval's lower end,
+      high_ms: and its upper end.
+      coverage: the share of networks left out of the fit whose latency lay in their interval, 0..1.
+      ops: in order; those that take no time are there too.
+      warnings: why it may be wrong by more.
+    """
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    coverage: float
+    ops: tuple[OpPrediction, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """-> a dictionary of plain JSON values; it says that it is no measurement."""
+        return {PREDICTED: True, **dataclasses.asdict(self)}
+
+
+def predict(tflite: bytes, model: LatencyModel) -> Prediction:
+    """-> what the file would take on the model's machine.
+
+    Raises:
+      InputError: it is no such file, or holds types or ops that the fit has not seen and that matter.
+    """
+    features = read_features(tflite)
+    dtype = file_dtype(features)
+    if dtype not in model.networks:
+        raise InputError(
+            f"The model of {model.board} was fitted to networks of the types {', '.join(model.networks)}. "
+            f"Received: one of type {dtype or 'none'}"
+        )
+    warnings = _unknown(features, model)
+    cost = model.networks[dtype]
+    times = [cost.scale * model.op_us(op) / 1e3 for op in features]
+    whole = sum(times) + cost.overhead_us / 1e3
+    strangers = [
+        (op, time)
+        for op, time in zip(features, times, strict=True)
+        if op.kind != NONE and op.kind not in model.kinds[op.dtype]
+    ]
+    if strangers:
+        share = sum(time for _, time in strangers) / whole
+        told = ", ".join(dict.fromkeys(f"{op.op} in {op.dtype}" for op, _ in strangers))
+        if share > MOST_UNKNOWN:
+            raise InputError(
+                f"Ops that the fit has not seen would take {share:.0%} of the time; expected {MOST_UNKNOWN:.0%} at "
+                f"most. Received: {told}. Fit again with a network that holds them"
+            )
+        warnings.append(f"not in the fit, and taken as other ops without MACs ({share:.1%} of the time): {told}")
+    ops = tuple(OpPrediction(op, time, time / whole) for op, time in zip(features, times, strict=True))
+    return Prediction(whole, whole / cost.factor, whole * cost.factor, cost.coverage, ops, tuple(warnings))
+
+
+def _unknown(features: tuple[OpFeatures, ...], model: LatencyModel) -> list[str]:
+    """-> warnings of ops beyond the fit; raises for those that it says nothing of."""
+    silent, beyond = [], []
+    for op in features:
+        if op.kind == NONE:
+            continue
+        kinds = model.kinds.get(op.dtype, {})
+        if op.kind in kinds:
+            largest = kinds[op.kind].most_work
+            if amounts(op, model.sizes[op.dtype])[0] > FAR * largest:
+                beyond.append(op.layer)
+        elif op.macs or OTHER not in kinds:
+            silent.append(f"{op.op} of {op.layer!r} in {op.dtype}")
+    if silent:
+        raise InputError(
+            f"The model of {model.board} says nothing of some ops; expected ops of the kinds in its fit. "
+            f"Received: {', '.join(dict.fromkeys(silent))}"
+        )
+    return [f"more than {FAR:g} times larger than any in the fit: {', '.join(beyond)}"] if beyond else []
+
+
+def predict_together(
+    paths: Mapping[str, PathLike],
+    *,
+    model: LatencyModel,
+    progress: Callable[[int, int, str], None] | None = None,
+    **rules: Any,
+) -> Comparison:
+    """As `tta_lite.measure.benchmark.benchmark_together`, by prediction: nothing is run.
+
+    The three rounds of each file are the lower end of its interval, the prediction and the upper end, the same for all
+    files: what a model has wrong on one network it has wrong, for the most part, on its relatives.
+
+    Args:
+      paths: name -> file.
+      model: of the machine.
+      progress: as there.
+      rules: of a measurement; they say nothing here, but for ``num_threads``, which must be the model's.
+
+    Raises:
+      InputError: a file cannot be predicted.
+    """
+    if rules.get("num_threads", model.threads) != model.threads:
+        raise InputError(
+            f"The model of {model.board} is for {model.threads} thread(s). Received: {rules['num_threads']}"
+        )
+    rows, rounds = {}, {}
+    for place, (name, path) in enumerate(paths.items(), start=1):
+        found = predict(Path(path).read_bytes(), model)
+        rows[name] = Benchmark(
+            init_s=0.0,
+            latency=Latency(found.latency_ms, found.high_ms, found.latency_ms, found.low_ms, found.high_ms, 0.0, 0),
+            peak_memory_bytes=None,
+            measured_on=measured_on(model, found),
+        )
+        rounds[name] = (found.low_ms, found.latency_ms, found.high_ms)
+        if progress is not None:
+            progress(place, len(paths), name)
+    return Comparison(rows, rounds)
+
+
+def measured_on(model: LatencyModel, found: Prediction) -> MeasuredOn:
+    """-> what reports say of where a predicted latency comes from."""
+    return MeasuredOn(
+        board=f"{PREDICTED} for {model.board}, {found.coverage:.0%} interval x{found.high_ms / found.latency_ms:.2f}",
+        runtime=f"{PREDICTED}, by a model of {model.runtime}",
+        delegate=PREDICTED,
+        threads=model.threads,
+        cpu=str(model.machine.get("cpu", "")),
+        emulated=False,
+    )
