@@ -6,8 +6,8 @@
 
 What is needed: qemu-user 7.2 to 8.2 with plugins, the C and C++ libraries of arm64, and a C compiler for this machine
 (the plugins) and for arm64 (the runner; the package `ziglang` is both). The check runs a small program under every core
-that can be emulated, and counts it. Arm NN is kept in the cache folder and needs no root; on a host other than Debian 12
---apt_sources names an archive of Debian 12.
+that can be emulated, and counts it. Arm NN is kept in the cache folder and needs no root; where the host is not Debian
+12, --apt_sources names an archive of Debian 12.
 
 Cost: seconds; the packages are some 60 MB, and Arm NN 28 MB.
 """
