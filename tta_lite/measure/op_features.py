@@ -144,7 +144,9 @@ def _features(contents: Contents, op: Op, stored: Any, known: set[int], layer: s
         # Integers of 32 bits with no MACs are shapes and axes; those with MACs are biases.
         weight_bytes=sum(tensor.bytes for tensor in fixed if macs or not tensor.dtype.startswith("int32")),
         written_bytes=sum(tensor.bytes for tensor in outputs),
-        clamped=op.name in _OPTIONS and op.name in _CLAMPED and _options(op.name, stored).FusedActivationFunction() != 0,
+        clamped=op.name in _OPTIONS
+        and op.name in _CLAMPED
+        and _options(op.name, stored).FusedActivationFunction() != 0,
     )
 
 
@@ -162,7 +164,9 @@ def _dtype(moving: Sequence[Tensor], outputs: Sequence[Tensor], fixed: Sequence[
 def _kind(contents: Contents, op: Op, stored: Any, shape: _Shape, known: set[int]) -> str:
     if op.outputs and known.issuperset(op.outputs):
         return NONE
-    if (op.name in ("PAD", "PADV2") and _goes_into_conv(contents, op)) or (op.name in _RESHAPES and _stays(contents, op)):
+    if (op.name in ("PAD", "PADV2") and _goes_into_conv(contents, op)) or (
+        op.name in _RESHAPES and _stays(contents, op)
+    ):
         return NONE
     if op.name == "DEPTHWISE_CONV_2D":
         return "depthwise"
