@@ -76,7 +76,8 @@ def show(comparison: bench.Comparison, console: Console) -> None:
     for name, result in comparison.items():
         time = result.latency
         memory = "-" if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / 1e6:.1f}"
-        figures = [f"{value:.3f}" for value in (result.init_s, time.p50, time.p90, time.min, time.max)]
+        values = (result.init_s, time.p50, time.p90, time.min, time.max)
+        figures = ["-" if value is None else f"{value:.3f}" for value in values]
         table.add_row(name, *figures, str(time.runs), memory)
     console.print(table)
     for name, ratio in comparison.speedups(first).items():
@@ -125,6 +126,8 @@ def main(argv: Sequence[str]) -> None:
         check_out(_OUT.value)
     _timing.refuse_board_without_connection()
     rules = _timing.rules()
+    if "latency_model" in rules:
+        raise InputError("This recipe measures; tta-lite predict predicts. Received: --latency_model")
     rounds = rules["rounds"] = rules["rounds"] if len(files) > 1 else 1
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     errors = Console(stderr=True)

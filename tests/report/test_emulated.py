@@ -36,7 +36,9 @@ class Counter:
         self.files.append(Path(file).name)
         size = Path(file).stat().st_size
         tally = Tally({"load": 4_000_000 * size, "float_multiply_add": 6_000_000 * size}, 16 * size, size, 2, 1)
-        return Counts("cortex-a72", "QEMU 0.0", "LiteRT 0.0", "xnnpack", True, emulated_core("cortex-a72").caches, tally, ())
+        return Counts(
+            "cortex-a72", "QEMU 0.0", "LiteRT 0.0", "xnnpack", True, emulated_core("cortex-a72").caches, tally, ()
+        )
 
 
 @pytest.fixture
