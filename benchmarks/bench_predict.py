@@ -22,6 +22,7 @@ from tta_lite.measure import machine
 from tta_lite.measure.device.library import version
 from tta_lite.measure.device.local import Local
 from tta_lite.measure.latency_fit import Profiled, fit_model
+from tta_lite.measure.latency_model import LatencyModel, Place
 from tta_lite.measure.predict import predict
 from tta_lite.measure.profiles import collect, read_profiles
 
@@ -50,10 +51,12 @@ def main(argv: Sequence[str]) -> None:
     names = {role: {file.name.removesuffix(".tflite") for file in found} for role, found in files.items()}
     model = fit_model(
         [one for one in profiles.networks if one.name in names["fit"]],
-        board=f"this machine: {machine.summary()}",
-        runtime=f"LiteRT {version()}, XNNPACK",
-        threads=profiles.threads,
-        machine=machine.describe_machine(),
+        Place(
+            f"this machine: {machine.summary()}",
+            f"LiteRT {version()}, XNNPACK",
+            profiles.threads,
+            machine.describe_machine(),
+        ),
         write=lambda line: print(line, flush=True),
     )
     model.save(_OUT.value)
@@ -62,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
         _table(model, [one for one in judged if one.dtype == dtype], folder)
 
 
-def _table(model, networks: Sequence[Profiled], folder: Path) -> None:
+def _table(model: LatencyModel, networks: Sequence[Profiled], folder: Path) -> None:
     print("\n| network | measured p50, ms | predicted, ms | error | interval, ms |\n|---|---:|---:|---:|---:|")
     errors, inside = [], 0
     for one in networks:
@@ -77,8 +80,9 @@ def _table(model, networks: Sequence[Profiled], folder: Path) -> None:
         for warning in found.warnings:
             print(f"  {warning}")
     sizes = sorted(abs(error) for error in errors)
+    families = len({one.family for one in networks})
     print(
-        f"\n{networks[0].dtype}: {len(networks)} held-out networks of {len({one.family for one in networks})} families, "
+        f"\n{networks[0].dtype}: {len(networks)} held-out networks of {families} families, "
         f"|error| median {statistics.median(sizes):.1%}, 90th percentile {sizes[math.ceil(0.9 * len(sizes)) - 1]:.1%}, "
         f"largest {sizes[-1]:.1%}; {inside} of {len(networks)} in their interval of "
         f"{model.networks[networks[0].dtype].coverage:.0%}"

@@ -23,13 +23,20 @@ CONNECT = flags.DEFINE_string(
 CORES = flags.DEFINE_enum("cores", "all", ("all", "big", "little"), "Of the board at --connect.")
 COOL_DOWN_SECS = flags.DEFINE_float("cool_down_secs", 2.0, "Pause before each process on the board at --connect.", 0)
 
+LATENCY_MODEL = flags.DEFINE_string(
+    "latency_model",
+    None,
+    "A model of latency (tta-lite predict --fit): latencies are predicted by it and nothing is timed; they are marked "
+    "as predicted.",
+)
+
 REMOTE_FOLDER = flags.DEFINE_string(
     "remote_folder", None, "Where on the board the work folder is made, which is removed again; its /tmp if not given."
 )
 
 OF_A_COMPARISON = (NUM_THREADS, NUM_RUNS, MIN_SECS, ROUNDS)
 OF_A_BOARD = (CONNECT, CORES, COOL_DOWN_SECS, REMOTE_FOLDER)
-FLAGS = (*OF_A_COMPARISON, *OF_A_BOARD)
+FLAGS = (*OF_A_COMPARISON, *OF_A_BOARD, LATENCY_MODEL)
 EMULATED = "emulated"
 
 
@@ -53,6 +60,14 @@ def rules(*, counted: bool = False) -> dict[str, Any]:
 def board_rules(*, counted: bool = False) -> dict[str, Any]:
     """-> those of `rules` that say which board times; none of them: this machine does."""
     board = flags.FLAGS["board"].value if "board" in flags.FLAGS else None
+    if LATENCY_MODEL.value:
+        from tta_lite.measure.latency_model import load_model
+
+        if CONNECT.value:
+            raise InputError("Latencies are measured (--connect) or predicted (--latency_model). Received: both")
+        # A damaged file should not wait for the first comparison.
+        load_model(LATENCY_MODEL.value)
+        return {"latency_model": LATENCY_MODEL.value}
     if not CONNECT.value:
         for holder in OF_A_BOARD[1:]:
             if flags.FLAGS[holder.name].present:
@@ -61,6 +76,10 @@ def board_rules(*, counted: bool = False) -> dict[str, Any]:
     if is_emulated():
         if not counted:
             raise InputError("An emulated board has no latencies; see tta-lite counts. Received: emulated")
+        from tta_lite.measure.device.connect import emulated_board
+
+        # Better now than after hours that it is not here.
+        emulated_board(board)
         # Latencies are this machine's, and counts come beside them.
         return {}
     local = CONNECT.value == "local"

@@ -81,20 +81,20 @@ def _collect(folder: str) -> None:
 def _fit(folder: str, out: str) -> None:
     from tta_lite.measure.device.library import version
     from tta_lite.measure.latency_fit import fit_model, rescaled
-    from tta_lite.measure.latency_model import load_model
+    from tta_lite.measure.latency_model import Place, load_model
     from tta_lite.measure.profiles import read_profiles
 
     found = read_profiles(folder)
-    place = {
-        "board": _BOARD.value or found.processor or "a machine that does not say what it is",
-        "runtime": f"LiteRT {version()}, {found.kernels} kernels",
-        "threads": found.threads,
-        "machine": {"cpu": found.processor, **found.machine},
-    }
+    place = Place(
+        board=_BOARD.value or found.processor or "a machine that does not say what it is",
+        runtime=f"LiteRT {version()}, {found.kernels} kernels",
+        threads=found.threads,
+        machine={"cpu": found.processor, **found.machine},
+    )
     if any(one.times_us for one in found.networks):
-        model = fit_model(found.networks, **place, write=print)
+        model = fit_model(found.networks, place, write=print)
     elif _MODEL.value:
-        model = rescaled(load_model(_MODEL.value), found.networks, **place)
+        model = rescaled(load_model(_MODEL.value), found.networks, place)
     else:
         raise InputError(
             "Times of whole networks say nothing of their ops. Expected: results with a profile, or --latency_model "
@@ -106,7 +106,7 @@ def _fit(folder: str, out: str) -> None:
 
 
 def _about(model: LatencyModel) -> str:
-    lines = [f"{model.board}; {model.runtime}, threads: {model.threads}; fitted to {len(model.fitted_to)} networks"]
+    lines = [f"{_where(model)}; fitted to {len(model.fitted_to)} networks"]
     for dtype, cost in model.networks.items():
         kinds = ", ".join(f"{kind} {one.ops}" for kind, one in model.kinds[dtype].items())
         lines.append(
@@ -114,6 +114,10 @@ def _about(model: LatencyModel) -> str:
             f"{cost.coverage:.0%} of them within a factor of {cost.factor:.2f}. Ops: {kinds}"
         )
     return "\n".join(lines)
+
+
+def _where(model: LatencyModel) -> str:
+    return f"{model.place.board}; {model.place.runtime}, threads: {model.place.threads}"
 
 
 def _predict(files: Sequence[str], path: str) -> None:
@@ -160,9 +164,9 @@ def _show(file: str, found: Prediction, model: LatencyModel) -> None:
         table.add_row(f"{len(ops) - len(shown)} others", "", "", "", f"{rest:.3f}", f"{rest / found.latency_ms:.1%}")
     console.print(table)
     lines = [
-        f"{file}: predicted {found.latency_ms:.3g} ms an inference, {found.coverage:.0%} interval {found.low_ms:.3g} to "
-        f"{found.high_ms:.3g} ms",
-        f"Predicted, not measured, for {model.board}; {model.runtime}, threads: {model.threads}",
+        f"{file}: predicted {found.latency_ms:.3g} ms an inference, {found.coverage:.0%} interval "
+        f"{found.low_ms:.3g} to {found.high_ms:.3g} ms",
+        f"Predicted, not measured, for {_where(model)}",
         *(f"Warning: {warning}" for warning in found.warnings),
     ]
     for line in lines:

@@ -12,7 +12,7 @@ from tta_lite.boards.profile import BoardProfile, get_board
 from tta_lite.compat import keras
 from tta_lite.export.contents import read_contents
 from tta_lite.export.tflite import export_tflite
-from tta_lite.guideline.checks import UnsupportedOpsError, ops_check, unsupported_ops
+from tta_lite.guideline.checks import UnsupportedOpsError, no_fp16, ops_check, unsupported_ops
 from tta_lite.transforms.backbone import swap_backbone
 from tta_lite.transforms.subpixel import subpixel
 from tta_lite.types import FP32, InputError
@@ -83,6 +83,24 @@ def test_arm_nn_takes_hard_swish_and_ends_on_a_split():
     net = keras.Model(image, tf.split(x, 2, axis=-1)[0])
     (miss,) = unsupported_ops(net, RK3399, runtime="armnn")
     assert (miss.op, miss.why) == ("SPLIT", "armnn 20.08 does not take SPLIT in float32")
+
+
+def test_a_version_that_is_too_new_is_a_miss():
+    # Weights of 8 bits by channel are version 3 of CONV_2D: tensorflow/lite/tools/versioning/op_version.cc.
+    image = keras.Input((8, 8, 4))
+    net = keras.Model(image, L.Conv2D(4, 3, name="conv")(image))
+    armnn = RK3399.runtime("armnn")
+    for newest, said in ((3, []), (2, ["armnn 20.08 has CONV_2D up to version 2, and the file asks for 3"])):
+        old = dataclasses.replace(armnn, op_versions={"CONV_2D": newest})
+        board = dataclasses.replace(RK3399, runtimes=(old,))
+        assert [miss.why for miss in unsupported_ops(net, board, preset="int8")] == said
+
+
+def test_half_precision_needs_cores_and_kernels():
+    assert str(no_fp16(RK3399)).startswith("Cortex-A72 and Cortex-A53 of Firefly-RK3399 do not compute in FP16")
+    assert no_fp16(get_board("rk3588")) is None
+    said = str(no_fp16(get_board("cortex_m55")))
+    assert said.startswith("tflite-micro 0.dev20261023 has no kernels that compute in FP16") and "Cortex-M55" in said
 
 
 def test_an_int8_file_is_asked_for_where_that_is_the_plan():

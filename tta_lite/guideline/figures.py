@@ -55,14 +55,19 @@ def gains(before: Mapping[str, float], after: Mapping[str, float], speedup: Spee
         if key == "latency":
             figures = {"median": speedup.median, "least": speedup.min, "most": speedup.max}
             texts = {gap: f"{value:.2f}" for gap, value in figures.items()}
-            parts.append(reason("gain_latency", what=what, rounds=speedup.rounds, **texts))
+            if speedup.rounds:
+                parts.append(reason("gain_latency", what=what, rounds=speedup.rounds, **texts))
+            else:
+                parts.append(reason("gain_predicted", what=what, **texts))
         else:
             parts.append(reason("gain", what=what, times=f"{before[key] / ratio:.2f}"))
     return tuple(parts)
 
 
-def conditions_details(timed: Benchmark) -> dict[str, str]:
-    """-> what a board said of its clocks and temperatures, and whether a clock moved; nothing if none took part."""
+def conditions_details(timed: Benchmark) -> dict[str, Any]:
+    """-> what a board said of its clocks and temperatures, and whether a clock moved; or what a prediction rests on."""
+    if timed.predicted is not None:
+        return {"predicted": dataclasses.asdict(timed.predicted)}
     found = timed.conditions
     if found is None:
         return {}

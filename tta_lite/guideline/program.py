@@ -54,6 +54,11 @@ class Request:
 
     def __post_init__(self) -> None:
         self.board.runtime(self.runtime)
+        if self.rules.get("latency_model") and self.budget.max_peak_memory_mib is not None:
+            raise InputError(
+                "A limit on the peak memory needs measurements: a model predicts latencies only. Received: "
+                f"max_peak_memory_mib={self.budget.max_peak_memory_mib:g} with {self.rules['latency_model']}"
+            )
         if self.promising < 1:
             raise InputError(f"Argument `promising` must be 1 or more. Received: {self.promising}")
 

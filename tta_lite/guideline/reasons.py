@@ -92,6 +92,7 @@ ENGLISH: dict[str, str] = {
     "standing_within": "{what} {figure} of {limit} {unit} (within the limit)",
     "standing_over": "{what} {figure} of {limit} {unit} ({times} times the limit)",
     "gain_latency": "{what} divided by {median} ({least} to {most} over {rounds} rounds)",
+    "gain_predicted": "{what} divided by {median}, as predicted ({least} to {most})",
     "gain": "{what} divided by {times}",
     "accuracy_interval": "{accuracy} ({low} to {high})",
     "and": "{first} and {second}",

@@ -161,8 +161,11 @@ class Workshop:
                 shutil.copyfile(source / name, temporary)
 
     def compare(self, files: Mapping[str, Path]) -> Comparison:
-        """Times files in turn on this machine."""
-        self.write(f"timing {len(files)} files in turn, {self.rules['rounds']} rounds")
+        """Times files in turn, or predicts what they would take, whatever the rules say."""
+        if self.rules.get("latency_model"):
+            self.write(f"predicting the latency of {len(files)} files by {self.rules['latency_model']}")
+        else:
+            self.write(f"timing {len(files)} files in turn, {self.rules['rounds']} rounds")
         self.tell(Timed(0, self.rules["rounds"] * len(files)))
         return benchmark_together(files, **self.rules, progress=lambda done, count, _: self.tell(Timed(done, count)))
 

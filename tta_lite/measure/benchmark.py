@@ -31,22 +31,41 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclasses.dataclass(frozen=True)
+class Predicted:
+    """What a predicted latency rests on; see `tta_lite.measure.predict`.
+
+    Attributes:
+      low_ms: the interval's lower end.
+      high_ms: its upper end.
+      coverage: the share of networks that lay in theirs where the model was judged, 0..1.
+      warnings: why it may be wrong by more.
+    """
+
+    low_ms: float
+    high_ms: float
+    coverage: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Benchmark:
     """What one ``.tflite`` file cost here.
 
     Attributes:
-      init_s: seconds to load, allocate and run once.
+      init_s: seconds to load, allocate and run once; None if it was predicted.
       latency: milliseconds a run after the warm-up.
       peak_memory_bytes: growth of the resident set; None where the system does not tell.
       measured_on: the machine, the runtime and its threads.
       conditions: what a board said of its clocks and temperatures meanwhile; None: no board took part.
+      predicted: that nothing was run, and the interval; None: it was measured.
     """
 
-    init_s: float
+    init_s: float | None
     latency: Latency
     peak_memory_bytes: int | None
     measured_on: MeasuredOn
     conditions: Conditions | None = None
+    predicted: Predicted | None = None
 
     def report_fields(self) -> dict[str, Any]:
         """-> the fields of `types.Report` that were measured: ``dataclasses.replace(report, **fields)``."""
@@ -65,12 +84,16 @@ class Benchmark:
             "peak_memory_bytes": self.peak_memory_bytes,
             "measured_on": dataclasses.asdict(self.measured_on),
             **({} if self.conditions is None else {"conditions": dataclasses.asdict(self.conditions)}),
+            **({} if self.predicted is None else {"predicted": dataclasses.asdict(self.predicted)}),
         }
 
 
 @dataclasses.dataclass(frozen=True)
 class Speedup:
-    """How many times faster than a baseline: the median over the rounds of the ratio of p50, its least and most."""
+    """How many times faster than a baseline: the median over the rounds of the ratio of p50, its least and most.
+
+    With 0 rounds both were predicted, and the least and the most are the ends of an interval.
+    """
 
     median: float
     min: float
@@ -106,12 +129,19 @@ class Comparison(Mapping[str, Benchmark]):
         """
         if baseline not in self.round_p50:
             raise InputError(f"Argument `baseline` must be one of {', '.join(self.round_p50)}. Received: {baseline!r}")
-        base = self.round_p50[baseline]
-        result = {}
-        for name, values in self.round_p50.items():
-            ratios = [before / after for before, after in zip(base, values, strict=True)]
-            result[name] = Speedup(statistics.median(ratios), min(ratios), max(ratios), len(ratios))
-        return result
+        return {name: self._speedup(baseline, name) for name in self.round_p50}
+
+    def _speedup(self, baseline: str, name: str) -> Speedup:
+        pairs = zip(self.round_p50[baseline], self.round_p50[name], strict=True)
+        ratios = [before / after for before, after in pairs]
+        median = statistics.median(ratios)
+        guessed = [one for key in (baseline, name) if key in self.benchmarks and (one := self[key].predicted)]
+        if not guessed:
+            return Speedup(median, min(ratios), max(ratios), len(ratios))
+        # A ratio of two predictions is as uncertain as the worse of them: what a model has wrong on one network it has
+        # wrong, in part, on its relatives too.
+        factor = 1.0 if name == baseline else max(math.sqrt(one.high_ms / one.low_ms) for one in guessed)
+        return Speedup(median, median / factor, median * factor, 0)
 
 
 def benchmark(
@@ -165,6 +195,7 @@ def benchmark_together(
     board: str = "",
     cores: str = "all",
     cool_down_secs: float = 0.0,
+    latency_model: PathLike = "",
     remote_folder: str = "",
     progress: Progress | None = None,
 ) -> Comparison:
@@ -183,6 +214,7 @@ def benchmark_together(
       board: name or path of the profile of what is at the other end; it is checked.
       cores: ``big``, ``little`` or ``all`` of a board.
       cool_down_secs: pause before each process on a board.
+      latency_model: a file of `tta-lite predict --fit`: nothing is run, the latencies are predicted by it.
       remote_folder: where on the board the work folder is made; empty: its temporary folder.
       progress: called after each process with (processes done, processes in all, name).
 
@@ -191,6 +223,16 @@ def benchmark_together(
     """
     _check(paths, rounds, num_threads, warmup_runs, num_runs, min_secs, timeout_s)
     check_cores(cores)
+    if latency_model:
+        from tta_lite.measure.latency_model import load_model
+        from tta_lite.measure.predict import predict_together
+
+        if connect or board or not use_xnnpack:
+            raise InputError(
+                "Latencies are measured (`connect`, `board`, `use_xnnpack`) or predicted (`latency_model`), not both. "
+                f"Received: {connect or board or 'use_xnnpack=False'!r} with {os.fspath(latency_model)}"
+            )
+        return predict_together(paths, model=load_model(latency_model), num_threads=num_threads, progress=progress)
     if connect:
         from tta_lite.measure.device.connect import open_transport
 

@@ -12,15 +12,23 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from tta_lite.measure.latency_model import (
-    OTHER, KindCost, LatencyModel, NetworkCost, Sizes, amounts, formula, moved_bytes,
+    OTHER,
+    KindCost,
+    LatencyModel,
+    NetworkCost,
+    Place,
+    Sizes,
+    amounts,
+    formula,
+    moved_bytes,
 )  # fmt: skip
-from tta_lite.measure.op_features import MATRIX_KINDS, NONE, OpFeatures, file_dtype
+from tta_lite.measure.op_features import DEPTHWISE_KINDS, MATRIX_KINDS, NONE, OpFeatures, file_dtype
 from tta_lite.types import InputError
 
 COVERAGE = 0.9
 # Of the sizes of kernels and caches the ones that fit best are taken.
 COLUMNS, CHANNELS, NEAR_BYTES = (4, 8, 16), (1, 4, 8), tuple(kib << 10 for kib in (128, 256, 512, 1024, 2048))
-# An op's error counts as much where it takes this long as its size: below, the clock's whole microseconds and noise rule.
+# Below this long an op's error counts less than its share: there the clock's whole microseconds rule.
 SMALL_US = 0.3
 # How strongly a coefficient that few ops speak of is drawn to its first guess.
 PULL = 0.03
@@ -28,6 +36,7 @@ PULL = 0.03
 OUTLIER = 0.1
 _DEPTHWISE_FIRST = (5e-5, 1e-4, 1e-3, 1e-3, 3e-5)
 _LEAST, _MOST = 1e-9, 50.0
+_NOWHERE = Place("", "", 1, {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +49,7 @@ class Profiled:
       features: of its ops.
       times_us: of its ops; empty if only the whole was timed.
       latency_us: of the whole network, p50.
+      probe: whether it was made to be fitted to: it is never left out, and nothing is judged by it.
     """
 
     name: str
@@ -47,6 +57,7 @@ class Profiled:
     features: tuple[OpFeatures, ...]
     times_us: tuple[float, ...]
     latency_us: float
+    probe: bool = False
 
     def __post_init__(self) -> None:
         if self.times_us and len(self.times_us) != len(self.features):
@@ -67,21 +78,15 @@ Write = Callable[[str], Any]
 
 def fit_model(
     networks: Sequence[Profiled],
+    place: Place,
     *,
-    board: str,
-    runtime: str,
-    threads: int,
-    machine: Mapping[str, Any],
     write: Write = lambda line: None,
 ) -> LatencyModel:
     """-> the model that fits the profiles best, with its error on families that were left out.
 
     Args:
       networks: of two families or more in each type; their ops were timed.
-      board: where they ran, for people.
-      runtime: that ran them.
-      threads: of it.
-      machine: more of that place.
+      place: where they ran.
       write: where progress goes.
 
     Raises:
@@ -100,18 +105,10 @@ def fit_model(
         costs[dtype] = _judged(dtype, scale, overhead, errors)
         write(f"{dtype}: {len(same)} networks, median error {costs[dtype].median_error:.1%} on families left out")
     names = tuple(one.name for one in networks)
-    return LatencyModel(board, runtime, threads, dict(machine), names, sizes, whole.kinds, costs)
+    return LatencyModel(place, names, sizes, whole.kinds, costs)
 
 
-def rescaled(
-    model: LatencyModel,
-    networks: Sequence[Profiled],
-    *,
-    board: str,
-    runtime: str,
-    threads: int,
-    machine: Mapping[str, Any],
-) -> LatencyModel:
+def rescaled(model: LatencyModel, networks: Sequence[Profiled], place: Place) -> LatencyModel:
     """-> the model for another machine of which only whole networks were timed.
 
     Each type gets its own scale and overhead; what one kind of op costs beside another stays as on the first machine.
@@ -120,7 +117,7 @@ def rescaled(
     Args:
       model: of the first machine.
       networks: that ran on the other one.
-      board, runtime, threads, machine: of that one, as for `fit_model`.
+      place: of that one.
 
     Raises:
       InputError: too few networks, or types that the model does not know.
@@ -145,7 +142,7 @@ def rescaled(
         scale, overhead = _scale([sums[one.name] for one in same], [one.latency_us for one in same])
         costs[dtype] = _judged(dtype, scale, overhead, errors)
     names = tuple(one.name for one in networks)
-    return LatencyModel(board, runtime, threads, dict(machine), names, model.sizes, model.kinds, costs)
+    return LatencyModel(place, names, model.sizes, model.kinds, costs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +162,7 @@ class _Fit:
         for (dtype, kind), found in sorted(groups.items()):
             near = None if start is None else start.kinds[dtype].get(kind)
             kinds[dtype][kind] = fit_kind(kind, found, sizes[dtype], near)[0]
-        model = LatencyModel("", "", 1, {}, (), sizes, kinds, {})
+        model = LatencyModel(_NOWHERE, (), sizes, kinds, {})
         scales = {}
         for dtype in {one.dtype for one in networks}:
             same = [one for one in networks if one.dtype == dtype]
@@ -178,7 +175,7 @@ class _Fit:
         for op in one.features:
             if op.kind != NONE and op.kind not in self.kinds.get(op.dtype, {}) and op.macs:
                 return None
-        model = LatencyModel("", "", 1, {}, (), self.sizes, self.kinds, {})
+        model = LatencyModel(_NOWHERE, (), self.sizes, self.kinds, {})
         scale, overhead = self.networks[one.dtype]
         try:
             return scale * sum(model.op_us(op) for op in one.features) + overhead
@@ -205,9 +202,7 @@ def _samples(networks: Iterable[Profiled]) -> Iterable[_Sample]:
                 yield _Sample(op, time_us, time_us / total)
 
 
-def fit_kind(
-    kind: str, samples: Sequence[Any], sizes: Sizes, near: KindCost | None = None
-) -> tuple[KindCost, float]:
+def fit_kind(kind: str, samples: Sequence[Any], sizes: Sizes, near: KindCost | None = None) -> tuple[KindCost, float]:
     """-> the cost of a kind of op, and how badly it fits.
 
     Relative errors are made small, of each op weighed by the root of its share of its network's time.
@@ -223,9 +218,9 @@ def fit_kind(
     times = np.log(np.array([one.time_us for one in samples]) + SMALL_US)
     shares = np.array([one.share for one in samples])
     weights = np.clip(np.sqrt(shares / max(shares.mean(), 1e-12)), 0.2, 3.0)
-    first = np.log([0.3, *_first_work(kind, work.shape[1]), 3e-5, 2e-5, 1.0])
-    low = np.log([1e-2, *[_LEAST] * work.shape[1], _LEAST, _LEAST, 0.05])
-    high = np.log([_MOST, *[_MOST] * work.shape[1], _MOST, _MOST, 8.0])
+    first = np.log([0.3, *_first_work(kind, work.shape[1]), 3e-5, 2e-5, 5e-5, 1.0])
+    low = np.log([1e-2, *[_LEAST] * work.shape[1], _LEAST, _LEAST, _LEAST, 0.05])
+    high = np.log([_MOST, *[_MOST] * work.shape[1], _MOST, _MOST, _MOST, 8.0])
 
     def residuals(logs: np.ndarray) -> np.ndarray:
         wrong = np.log(formula(_coefficients(logs), work, moved) + SMALL_US) - times
@@ -239,14 +234,21 @@ def fit_kind(
     assert best is not None
     values = [float(value) for value in _coefficients(best.x)]
     cost = KindCost(
-        values[0], tuple(values[1:-3]), values[-3], values[-2], values[-1], len(samples), float(work[:, 0].max())
+        overhead_us=values[0],
+        work_us=tuple(values[1:-4]),
+        byte_us=values[-4],
+        far_byte_us=values[-3],
+        weight_byte_us=values[-2],
+        power=values[-1],
+        ops=len(samples),
+        most_work=float(work[:, 0].max()),
     )
     return cost, float(best.cost)
 
 
 def _starts(first: np.ndarray, near: KindCost | None, low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
     if near is not None:
-        values = np.array([near.overhead_us, *near.work_us, near.byte_us, near.far_byte_us, near.power - 1])
+        values = np.array([*near.coefficients[:-1], near.power - 1])
         return [np.clip(np.log(np.maximum(values, _LEAST)), low, high)]
     starts = [first.copy() for _ in range(2)]
     starts[1][1] += math.log(10.0)
@@ -263,7 +265,7 @@ def _coefficients(logs: np.ndarray) -> np.ndarray:
 def _first_work(kind: str, count: int) -> tuple[float, ...]:
     if kind in MATRIX_KINDS:
         return (2.5e-5, 1e-4, 1e-5)
-    return _DEPTHWISE_FIRST if kind == "depthwise" else (1e-4,) * count
+    return _DEPTHWISE_FIRST if kind in DEPTHWISE_KINDS else (1e-4,) * count
 
 
 def _best_sizes(networks: Sequence[Profiled], dtype: str) -> Sizes:
@@ -280,9 +282,7 @@ def _best_sizes(networks: Sequence[Profiled], dtype: str) -> Sizes:
         (Sizes(columns, channels) for channels in CHANNELS for columns in COLUMNS), key=lambda one: cost(matrices, one)
     )
     moving = [kind for kind in groups if kind not in MATRIX_KINDS]
-    return min(
-        (dataclasses.replace(best, near_bytes=near) for near in NEAR_BYTES), key=lambda one: cost(moving, one)
-    )
+    return min((dataclasses.replace(best, near_bytes=near) for near in NEAR_BYTES), key=lambda one: cost(moving, one))
 
 
 def _scale(sums_us: Sequence[float], latencies_us: Sequence[float]) -> tuple[float, float]:
@@ -305,7 +305,7 @@ def _scale(sums_us: Sequence[float], latencies_us: Sequence[float]) -> tuple[flo
 def _left_out(same: Sequence[Profiled], whole: _Fit) -> list[float]:
     """-> log of predicted over measured, each network of one type by a fit without its family."""
     errors = []
-    for family in sorted({one.family for one in same}):
+    for family in sorted({one.family for one in same if not one.probe}):
         rest = [one for one in same if one.family != family]
         if not rest:
             continue

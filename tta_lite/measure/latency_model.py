@@ -2,7 +2,7 @@
 
     time of an op = overhead + p-norm of (arithmetic, memory)
     arithmetic    = the sum of the op's amounts of work, each times what one unit takes
-    memory        = bytes that it moves x time a byte, and more for those beyond the near cache
+    memory        = bytes of values x time a byte, more for those beyond the near cache, bytes of weights x time a byte
     of a network  = scale x the sum over its ops + overhead
 
 A p-norm with a large p is the larger of the two, as in the roofline model (Williams, Waterman, Patterson, *Roofline*,
@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from tta_lite.files import atomic_write, to_json_text
-from tta_lite.measure.op_features import MATRIX_KINDS, NONE, OpFeatures
+from tta_lite.measure.op_features import DEPTHWISE_KINDS, MATRIX_KINDS, NONE, OpFeatures
 from tta_lite.types import InputError
 
 FORMAT, WHAT = 1, "tta_lite latency model"
@@ -56,8 +57,9 @@ class KindCost:
     Attributes:
       overhead_us: of each op.
       work_us: microseconds a unit of each amount of work, see `amounts`.
-      byte_us: a byte.
-      far_byte_us: on top, for each byte beyond the near cache.
+      byte_us: a byte of its inputs and outputs.
+      far_byte_us: on top, for each of them beyond the near cache.
+      weight_byte_us: a byte of its weights, which other ops have driven out of the caches since the last inference.
       power: the p of the p-norm.
       ops: that it was fitted to.
       most_work: the largest first amount among them: beyond it, it extrapolates.
@@ -67,27 +69,32 @@ class KindCost:
     work_us: tuple[float, ...]
     byte_us: float
     far_byte_us: float
+    weight_byte_us: float
     power: float
     ops: int
     most_work: float
 
     def times_us(self, work: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """[N, amounts], [N, 2] -> [N] microseconds.
+        """[N, amounts], [N, 3] -> [N] microseconds.
 
-        >>> cost = KindCost(1.0, (0.5,), 0.1, 0.2, 50.0, 1, 100.0)
-        >>> cost.times_us(np.array([[10.0], [10.0]]), np.array([[20.0, 0.0], [100.0, 50.0]])).round(3)
+        >>> cost = KindCost(1.0, (0.5,), 0.1, 0.2, 0.0, 50.0, 1, 100.0)
+        >>> cost.times_us(np.array([[10.0], [10.0]]), np.array([[20.0, 0.0, 0.0], [100.0, 50.0, 0.0]])).round(3)
         array([ 6., 21.])
         """
-        coefficients = np.array([self.overhead_us, *self.work_us, self.byte_us, self.far_byte_us, self.power])
-        return formula(coefficients, work, moved)
+        return formula(np.array(self.coefficients), work, moved)
+
+    @property
+    def coefficients(self) -> tuple[float, ...]:
+        """All of them, as `formula` takes them."""
+        return (self.overhead_us, *self.work_us, self.byte_us, self.far_byte_us, self.weight_byte_us, self.power)
 
 
 def formula(coefficients: np.ndarray, work: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """-> [N] microseconds; the coefficients in the order of `KindCost`."""
     amounts_count = work.shape[1]
-    overhead, power = coefficients[0], coefficients[3 + amounts_count]
+    overhead, power = coefficients[0], coefficients[-1]
     arithmetic = work @ coefficients[1 : 1 + amounts_count] + 1e-12
-    memory = moved @ coefficients[1 + amounts_count : 3 + amounts_count] + 1e-12
+    memory = moved @ coefficients[1 + amounts_count : -1] + 1e-12
     larger = np.maximum(arithmetic, memory)
     return overhead + larger * ((arithmetic / larger) ** power + (memory / larger) ** power) ** (1 / power)
 
@@ -98,7 +105,7 @@ def amounts(op: OpFeatures, sizes: Sizes, kind: str | None = None) -> tuple[floa
     Products of matrices: MACs with both sizes rounded up to what a kernel takes at once; output values, rounded up too;
     input values, as often as they are gathered. Depthwise: MACs; output values; output pixels; output pixels where the
     channels do not fill the kernel; MACs whose weights and pixels do not stay in the nearest cache. Poolings: values
-    that are looked at; output values. All else: values.
+    that are looked at; output values. Transpositions: values; rows of values that lie side by side. All else: values.
     """
     kind = kind or op.kind
     if kind in MATRIX_KINDS:
@@ -106,7 +113,7 @@ def amounts(op: OpFeatures, sizes: Sizes, kind: str | None = None) -> tuple[floa
         inner = op.taps * _up(op.inner // op.taps, sizes.channels)
         rows = op.groups * op.rows
         return (rows * columns * inner, rows * columns, rows * op.inner)
-    if kind == "depthwise":
+    if kind in DEPTHWISE_KINDS:
         pixels = op.outputs / max(1, op.columns)
         window = 2 * op.taps * op.columns * op.written_bytes / max(1, op.outputs)
         spilled = min(1.0, max(0.0, window / NEAREST_BYTES - 1))
@@ -114,12 +121,15 @@ def amounts(op: OpFeatures, sizes: Sizes, kind: str | None = None) -> tuple[floa
         return (op.macs, op.outputs, pixels, pixels * odd, op.macs * spilled)
     if kind in ("average_pool", "max_pool"):
         return (op.outputs * op.taps, op.outputs)
+    if kind == "transpose":
+        return (op.values, op.values / max(1, op.columns))
     return (op.values,)
 
 
-def moved_bytes(op: OpFeatures, sizes: Sizes) -> tuple[float, float]:
-    """-> the bytes that an op moves, and those of them beyond the near cache."""
-    return op.bytes, max(0, op.bytes - sizes.near_bytes)
+def moved_bytes(op: OpFeatures, sizes: Sizes) -> tuple[float, float, float]:
+    """-> the bytes of values that an op moves, those of them beyond the near cache, and the bytes of its weights."""
+    values = op.bytes - op.weight_bytes
+    return values, max(0, op.bytes - sizes.near_bytes), op.weight_bytes
 
 
 def _up(value: int, multiple: int) -> int:
@@ -148,24 +158,35 @@ class NetworkCost:
 
 
 @dataclasses.dataclass(frozen=True)
-class LatencyModel:
-    """A fitted model of one machine.
+class Place:
+    """Where the profiles come from.
 
     Attributes:
-      board: where the profiles come from.
+      board: for people.
       runtime: that ran them.
       threads: of it.
       machine: more of that place, as it describes itself.
-      fitted_to: names of the networks.
-      sizes: type -> sizes of the kernels.
-      kinds: type -> kind -> its cost.
-      networks: type of a file -> what is beside the ops.
     """
 
     board: str
     runtime: str
     threads: int
     machine: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class LatencyModel:
+    """A fitted model of one machine.
+
+    Attributes:
+      place: where the profiles come from.
+      fitted_to: names of the networks.
+      sizes: type -> sizes of the kernels.
+      kinds: type -> kind -> its cost.
+      networks: type of a file -> what is beside the ops.
+    """
+
+    place: Place
     fitted_to: tuple[str, ...]
     sizes: Mapping[str, Sizes]
     kinds: Mapping[str, Mapping[str, KindCost]]
@@ -191,7 +212,7 @@ class LatencyModel:
         atomic_write(path, to_json_text(record, indent=1) + "\n")
 
 
-def load_model(path: str | Path) -> LatencyModel:
+def load_model(path: str | os.PathLike[str]) -> LatencyModel:
     """-> the model that `LatencyModel.save` wrote.
 
     Raises:
@@ -206,6 +227,7 @@ def load_model(path: str | Path) -> LatencyModel:
         model = LatencyModel(
             **{
                 **record,
+                "place": Place(**record["place"]),
                 "fitted_to": tuple(record["fitted_to"]),
                 "sizes": {dtype: Sizes(**one) for dtype, one in record["sizes"].items()},
                 "kinds": {
@@ -233,7 +255,7 @@ def _check(model: LatencyModel) -> None:
             if len(cost.work_us) != len(amounts(probe, Sizes())):
                 raise ValueError(f"{kind} with {len(cost.work_us)} amounts of work")
             _require(kind, cost.power, 1.0)
-            for value in (cost.overhead_us, *cost.work_us, cost.byte_us, cost.far_byte_us, cost.most_work):
+            for value in (*cost.coefficients, cost.most_work):
                 _require(kind, value, 0.0)
     for dtype, network in model.networks.items():
         for value, low in ((network.scale, 1e-9), (network.overhead_us, 0.0), (network.factor, 1.0)):

@@ -20,6 +20,8 @@ from tta_lite.types import InputError
 
 # Up to this many input channels a convolution is a stem: its inner size is too small to fill the pipeline.
 STEM_CHANNELS = 4
+# Up to this many taps XNNPACK has depthwise kernels that keep a sum in registers.
+DEPTHWISE_TAPS = 25
 # The kind of an op that takes no time: weights that are unpacked when the file is loaded, paddings that XNNPACK puts
 # into the convolution behind them, and new shapes of values that no other op needs in the old one.
 NONE = "none"
@@ -48,6 +50,7 @@ KINDS: Mapping[str, str] = {
     "MAX_POOL_2D": "max_pool",
 }
 MATRIX_KINDS = ("conv_1x1", "conv", "stem", "grouped_conv", "deconv", "dense")
+DEPTHWISE_KINDS = ("depthwise", "large_depthwise")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +61,15 @@ class OpFeatures:
       index: its place in the file.
       op: its name, as ``CONV_2D``.
       layer: the Keras layer that it comes from, as far as the file tells.
-      kind: what decides its speed: one of `MATRIX_KINDS`, ``depthwise``, a value of `KINDS`, `NONE`, or its own name
-        in small letters.
+      kind: what decides its speed: one of `MATRIX_KINDS` or `DEPTHWISE_KINDS`, a value of `KINDS`, `NONE`, or its own
+        name in small letters.
       dtype: ``fp32`` (weights in 16 bits too: they are unpacked when the file is loaded), ``int8``, ``dynamic``
         (float32 values, int8 weights), or the name of another type.
       macs: multiply-accumulates, as `tflite_counting` counts them.
       rows: of the left matrix: output pixels; 0 if it is no product of matrices.
       inner: the common size: taps x input channels of a group.
-      columns: output channels of a group; of a depthwise convolution all channels.
+      columns: output channels of a group; of a depthwise convolution all channels; of a transposition what its input
+        has side by side, or if that is less, what stands beneath.
       groups: products of this size.
       taps: pixels that go into one output value.
       values: in all its inputs, weights left out, or in all its outputs, whichever is more.
@@ -182,9 +186,10 @@ def _kind(contents: Contents, op: Op, stored: Any, shape: _Shape, known: set[int
     ):
         return NONE
     if op.name == "DEPTHWISE_CONV_2D":
-        return "depthwise"
+        return "depthwise" if shape.taps <= DEPTHWISE_TAPS else "large_depthwise"
     if op.name == "TRANSPOSE_CONV":
-        return "deconv"
+        # Without a stride it is run as a convolution.
+        return "deconv" if shape.groups > 1 else "conv"
     if op.name in ("CONV_2D", "FULLY_CONNECTED"):
         if shape.rows == 1:
             # A vector by a matrix: every weight is read for one MAC.
@@ -241,6 +246,10 @@ def _depthwise_shape(inputs: Sequence[Tensor], outputs: Sequence[Tensor], stored
     return _Shape(columns=inputs[1].shape[3], taps=math.prod(inputs[1].shape[1:3]))
 
 
+def _transpose_shape(inputs: Sequence[Tensor], outputs: Sequence[Tensor], stored: Any) -> _Shape:
+    return _Shape(columns=max(1, min(inputs[0].shape[-2:], default=1)))
+
+
 def _pool_shape(inputs: Sequence[Tensor], outputs: Sequence[Tensor], stored: Any) -> _Shape:
     options = _options("MAX_POOL_2D", stored)
     return _Shape(taps=options.FilterHeight() * options.FilterWidth())
@@ -252,6 +261,7 @@ _SHAPES: Mapping[str, Callable[[Sequence[Tensor], Sequence[Tensor], Any], _Shape
     "DEPTHWISE_CONV_2D": _depthwise_shape,
     "FULLY_CONNECTED": _dense_shape,
     "MAX_POOL_2D": _pool_shape,
+    "TRANSPOSE": _transpose_shape,
     "TRANSPOSE_CONV": _deconv_shape,
 }
 _OPTIONS: Mapping[str, Any] = {

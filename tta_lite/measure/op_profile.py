@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tta_lite.export.contents import Contents, Op, read_contents
-from tta_lite.measure.op_features import MATRIX_KINDS, NONE, OpFeatures, read_features
+from tta_lite.measure.op_features import DEPTHWISE_KINDS, MATRIX_KINDS, NONE, OpFeatures, read_features
 from tta_lite.types import InputError
 
 # XNNPACK's operator, up to the bracket -> the ops of a file that it runs.
@@ -47,8 +47,8 @@ RUNS: Mapping[str, tuple[str, ...]] = {
 # What may follow the operator that does an op's work, or stand before it, and belongs to it all the same.
 BEFORE = ("Constant Pad", "Convert")
 AFTER = ("Clamp", "Copy", "Static Reshape", "Static Slice", "Transpose")
-# Costs of the alignment: an operator on the usual side of the one that does the work, and on the other side; an op of a
-# known kind without an operator, an op and an operator whose name says nothing, and where the two contradict each other.
+# Costs of the alignment: an operator on the usual side of the one that does the work, or on the other side; an op of a
+# known kind without an operator; an op and an operator whose name says nothing, or contradicts it.
 EXTRA, OTHER_SIDE, SKIPPED, UNSURE, WRONG = 1.0, 1.5, 3.0, 6.0, 1000.0
 _FREE = {NONE: 0.0, "activation": 1.0, "copy": 2.0}
 
@@ -195,7 +195,7 @@ def _cost(op: OpFeatures, operator: str) -> float:
     # Most are called as the op: HardSwish, Add, Resize Bilinear.
     if _letters(operator) == _letters(op.op):
         return 0.0
-    return WRONG if op.kind in (*MATRIX_KINDS, "depthwise", NONE) else UNSURE
+    return WRONG if op.kind in (*MATRIX_KINDS, *DEPTHWISE_KINDS, NONE) else UNSURE
 
 
 def _extra(operator: str, usual: Sequence[str], unusual: Sequence[str]) -> float:

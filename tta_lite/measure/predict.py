@@ -6,11 +6,12 @@ What comes out is predicted and says so; it is never called measured. Imports no
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tta_lite.measure.benchmark import Benchmark, Comparison, PathLike
+from tta_lite.measure.benchmark import Benchmark, Comparison, PathLike, Predicted
 from tta_lite.measure.latency_model import OTHER, LatencyModel, amounts
 from tta_lite.measure.op_features import NONE, OpFeatures, file_dtype, read_features
 from tta_lite.types import InputError, Latency, MeasuredOn
@@ -72,7 +73,7 @@ def predict(tflite: bytes, model: LatencyModel) -> Prediction:
     dtype = file_dtype(features)
     if dtype not in model.networks:
         raise InputError(
-            f"The model of {model.board} was fitted to networks of the types {', '.join(model.networks)}. "
+            f"The model of {model.place.board} was fitted to networks of the types {', '.join(model.networks)}. "
             f"Received: one of type {dtype or 'none'}"
         )
     warnings = _unknown(features, model)
@@ -112,7 +113,7 @@ def _unknown(features: tuple[OpFeatures, ...], model: LatencyModel) -> list[str]
             silent.append(f"{op.op} of {op.layer!r} in {op.dtype}")
     if silent:
         raise InputError(
-            f"The model of {model.board} says nothing of some ops; expected ops of the kinds in its fit. "
+            f"The model of {model.place.board} says nothing of some ops; expected ops of the kinds in its fit. "
             f"Received: {', '.join(dict.fromkeys(silent))}"
         )
     return [f"more than {FAR:g} times larger than any in the fit: {', '.join(beyond)}"] if beyond else []
@@ -122,49 +123,47 @@ def predict_together(
     paths: Mapping[str, PathLike],
     *,
     model: LatencyModel,
+    num_threads: int = 1,
     progress: Callable[[int, int, str], None] | None = None,
-    **rules: Any,
 ) -> Comparison:
     """As `tta_lite.measure.benchmark.benchmark_together`, by prediction: nothing is run.
 
-    The three rounds of each file are the lower end of its interval, the prediction and the upper end, the same for all
-    files: what a model has wrong on one network it has wrong, for the most part, on its relatives.
+    Initialisation and memory are not predicted. Of the latency, ``p50`` and ``mean`` are the prediction, ``min`` and
+    ``max`` the ends of its interval, and there is no other figure.
 
     Args:
       paths: name -> file.
       model: of the machine.
+      num_threads: must be those of the model.
       progress: as there.
-      rules: of a measurement; they say nothing here, but for ``num_threads``, which must be the model's.
 
     Raises:
       InputError: a file cannot be predicted.
     """
-    if rules.get("num_threads", model.threads) != model.threads:
+    if num_threads != model.place.threads:
         raise InputError(
-            f"The model of {model.board} is for {model.threads} thread(s). Received: {rules['num_threads']}"
+            f"The model of {model.place.board} is for {model.place.threads} thread(s). Received: {num_threads}"
         )
-    rows, rounds = {}, {}
+    rows = {}
     for place, (name, path) in enumerate(paths.items(), start=1):
-        found = predict(Path(path).read_bytes(), model)
-        rows[name] = Benchmark(
-            init_s=0.0,
-            latency=Latency(found.latency_ms, found.high_ms, found.latency_ms, found.low_ms, found.high_ms, 0.0, 0),
-            peak_memory_bytes=None,
-            measured_on=measured_on(model, found),
-        )
-        rounds[name] = (found.low_ms, found.latency_ms, found.high_ms)
+        rows[name] = _as_benchmark(predict(Path(path).read_bytes(), model), model)
         if progress is not None:
             progress(place, len(paths), name)
-    return Comparison(rows, rounds)
+    return Comparison(rows, {name: (row.latency.p50,) for name, row in rows.items()})
 
 
-def measured_on(model: LatencyModel, found: Prediction) -> MeasuredOn:
-    """-> what reports say of where a predicted latency comes from."""
-    return MeasuredOn(
-        board=f"{PREDICTED} for {model.board}, {found.coverage:.0%} interval x{found.high_ms / found.latency_ms:.2f}",
-        runtime=f"{PREDICTED}, by a model of {model.runtime}",
-        delegate=PREDICTED,
-        threads=model.threads,
-        cpu=str(model.machine.get("cpu", "")),
-        emulated=False,
+def _as_benchmark(found: Prediction, model: LatencyModel) -> Benchmark:
+    return Benchmark(
+        init_s=None,
+        latency=Latency(found.latency_ms, math.nan, found.latency_ms, found.low_ms, found.high_ms, math.nan, 0),
+        peak_memory_bytes=None,
+        measured_on=MeasuredOn(
+            board=f"{PREDICTED} for {model.place.board}",
+            runtime=f"{PREDICTED}, by a model of {model.place.runtime}",
+            delegate="",
+            threads=model.place.threads,
+            cpu=str(model.place.machine.get("cpu", "")),
+            emulated=False,
+        ),
+        predicted=Predicted(found.low_ms, found.high_ms, found.coverage, found.warnings),
     )

@@ -1,6 +1,7 @@
 """A folder of networks and of what the runner said of them: the ground that a model of latency stands on.
 
     <name>.tflite           a network
+                            (probe...: made for its ops, never judged by)
     <name>.<round>.json     a result of tta_runner on it, with --profile_runs; one or more
 
 Imports no TensorFlow.
@@ -24,6 +25,8 @@ from tta_lite.measure.op_features import read_features
 from tta_lite.measure.op_profile import match_ops
 from tta_lite.types import InputError
 
+# What the names of networks begin with that were made to be fitted to.
+PROBE = "probe"
 FLAGS = ("--runs=10", "--min_secs=0.25", "--profile_runs=15")
 
 
@@ -152,7 +155,7 @@ def _read(file: Path) -> Run:
 def _pooled(name: str, tflite: bytes, runs: Sequence[Run]) -> Profiled:
     features = read_features(tflite)
     profiled = [match_ops(tflite, profiled_ops([run])) for run in runs if run.profile]
-    times = tuple(statistics.median(column) for column in zip(*([op.time_us for op in ops] for ops in profiled)))
+    columns = zip(*([op.time_us for op in ops] for ops in profiled), strict=True)
+    times = tuple(statistics.median(column) for column in columns)
     latency_us = 1e3 * statistics.median(statistics.median(run.samples_ms) for run in runs)
-    return Profiled(name, family(name), features, times, latency_us)
-
+    return Profiled(name, family(name), features, times, latency_us, name.startswith(PROBE))

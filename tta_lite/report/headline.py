@@ -63,7 +63,10 @@ def headline(entries: Sequence[LedgerEntry], chosen: str = "", say: Language = E
     elif smaller is not None:
         sentence = say("{sentence}; its file is as large", sentence=sentence)
     sentence = say("{sentence}.", sentence=sentence)
-    return Headline(sentence, _changes(first, row, metric, say), _caution(first, row, say), row.name)
+    cautions = [_caution(first, row, say)]
+    if row.details.get("predicted"):
+        cautions.append(say("The latencies are predicted, not measured."))
+    return Headline(sentence, _changes(first, row, metric, say), " ".join(filter(None, cautions)), row.name)
 
 
 def _row(entries: Sequence[LedgerEntry], chosen: str) -> LedgerEntry | None:

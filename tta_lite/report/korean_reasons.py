@@ -85,6 +85,7 @@ SENTENCES: dict[str, str] = {
     "standing_within": "{what} {figure}\N{NO-BREAK SPACE}{unit}(제한 {limit}\N{NO-BREAK SPACE}{unit} 이내)",
     "standing_over": "{what} {figure}\N{NO-BREAK SPACE}{unit}(제한 {limit}\N{NO-BREAK SPACE}{unit}의 {times}배)",
     "gain_latency": "{what} 1/{median}배({rounds}회 측정 범위 1/{least}~1/{most}배)",
+    "gain_predicted": "{what} 1/{median}배로 예측(1/{least}~1/{most}배)",
     "gain": "{what} 1/{times}배",
     "accuracy_interval": "{accuracy}({low}~{high})",
     "and": "{first}, {second}",

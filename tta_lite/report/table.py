@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # What `MeasuredOn.board` begins with where no board took part.
 THIS_MACHINE = "this machine"
+# What the board and the runtime of a predicted latency begin with, see `tta_lite.measure.predict`.
+PREDICTED = "predicted"
 
 
 def write_tables(folder: RunFolder, entries: Sequence[LedgerEntry], *, dataset: str = "") -> None:
@@ -139,6 +141,9 @@ def where_text(place: MeasuredOn, say: Language = ENGLISH) -> str:
     how = ", ".join(part for part in (place.runtime, delegate, threads) if part)
     if not place.board or place.board.startswith(THIS_MACHINE):
         return say("{how}, on this machine ({cpu}), which is not the board", how=how, cpu=place.cpu)
+    if place.board.startswith(PREDICTED):
+        # The board's text says of what; the interval stands in a line of its own.
+        return say("{how}, not measured", how=", ".join(part for part in (place.runtime, place.board, threads) if part))
     if place.emulated:
         return say(
             "{how}, on an emulated {board} ({cpu}), which is not the board itself",
@@ -155,6 +160,8 @@ def _where_measured(entries: Sequence[LedgerEntry], say: Language) -> list[str]:
     runs = {e.report.latency_ms.runs for e in entries if e.report.latency_ms is not None}
     if len(places) == 1:
         where = where_text(next(iter(places)), say)
+        if next(iter(places)).board.startswith(PREDICTED):
+            return [say("Latency: {where}.", where=where), *_intervals(entries, say)]
         line = say("Latency, initialisation and peak memory: {where}.", where=where)
         if len(runs) == 1:
             line += say(" Timed runs a row: {count}.", count=min(runs))
@@ -168,6 +175,20 @@ def _where_measured(entries: Sequence[LedgerEntry], say: Language) -> list[str]:
         )
         for place, names in places.items()
     ]  # fmt: skip
+
+
+def _intervals(entries: Sequence[LedgerEntry], say: Language) -> list[str]:
+    """-> between what a predicted latency lies, and why it may not."""
+    found = [(entry.name, entry.details["predicted"]) for entry in entries if entry.details.get("predicted")]
+    if not found:
+        return []
+    told = ", ".join(f"{name} {one['low_ms']:.3g} {cols.DASH} {one['high_ms']:.3g}" for name, one in found)
+    share = f"{min(one['coverage'] for _, one in found):.0%}"
+    lines = [say("Interval of the predicted latencies ({share}), ms: {told}.", share=share, told=told)]
+    warnings = dict.fromkeys(f"{name}: {text}" for name, one in found for text in one["warnings"])
+    if warnings:
+        lines.append(say("Beyond what the model was fitted to: {told}.", told="; ".join(warnings)))
+    return lines
 
 
 def _clocks(entries: Sequence[LedgerEntry], say: Language) -> list[str]:

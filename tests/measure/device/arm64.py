@@ -24,13 +24,17 @@ def need_emulator(*, plugins: bool = False) -> None:
         pytest.skip(why)
 
 
-def build(source: str, target: Path, *options: str) -> Path:
-    """C or assembler (``.S``) -> a program for arm64 at `target`."""
+def need_compiler() -> list[str]:
+    """-> the words that begin a command of a compiler for arm64; skips the test where there is none."""
     try:
-        words = compiler("aarch64")
+        return compiler("aarch64")
     except DeviceError as error:
         pytest.skip(f"pip install ziglang, or Debian: apt-get install gcc-aarch64-linux-gnu; {error}")
+
+
+def build(source: str, target: Path, *options: str) -> Path:
+    """C or assembler (with a ``_start``) -> a program for arm64 at `target`."""
     file = target.with_suffix(".S" if "_start" in source else ".c")
     file.write_text(source)
-    subprocess.run([*words, *options, "-o", str(target), str(file)], check=True)
+    subprocess.run([*need_compiler(), *options, "-o", str(target), str(file)], check=True)
     return target

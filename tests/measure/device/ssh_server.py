@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -47,7 +47,7 @@ class SshServer:
 
     @property
     def address(self) -> str:
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
+        return f"ssh://{pwd.getpwuid(os.geteuid()).pw_name}@127.0.0.1:{self.port}"
 
     def start(self) -> None:
         assert SSHD is not None

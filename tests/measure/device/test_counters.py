@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -261,6 +263,38 @@ def test_int8_outputs_are_those_of_this_machine(networks, tmp_path, cpu):
         run = run_file(board, install(board), model, flags=flags)
     assert run.fully_delegated and len(np.unique(expected)) > 100
     assert (run.golden[0].elements, run.golden[0].different) == (expected.size, 0)
+
+
+def run_recipe(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "recipes.counts", *flags], capture_output=True, text=True, check=False)
+
+
+def test_the_recipe_prints_and_writes_a_line_a_file_and_an_op(networks, tmp_path):
+    out = tmp_path / "counts.json"
+    done = run_recipe(f"--graph={networks['plain']}", "--cpu=cortex-a72,cortex-a53", "--ops", f"--out={out}")
+    assert (done.returncode, done.stdout.count("Deconvolution")) == (0, 2), done.stderr
+    records = json.loads(out.read_text())["counts"]
+    assert [(record.pop("graph"), record["cpu"]) for record in records] == [
+        (str(networks["plain"]), "cortex-a72"), (str(networks["plain"]), "cortex-a53"),
+    ]  # fmt: skip
+    first = Counts.from_json(records[0])
+    assert f"{first.inference.total / 1e3:,.1f}" in done.stdout
+    # Other cores get other kernels.
+    assert Counts.from_json(records[1]).inference.total != first.inference.total
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--graph=missing.tflite"], "must name a .tflite file. Received: missing.tflite"),
+        ([f"--graph={__file__}", "--cpu=max"], "wrong int8"),
+        ([f"--graph={__file__}", "--out=missing/counts.json"], "in a folder that exists"),
+    ],
+)
+def test_a_mistake_is_one_line(flags, said):
+    done = run_recipe(*flags)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and said in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_file_that_is_no_network_is_one_clear_error(tmp_path):

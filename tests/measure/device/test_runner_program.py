@@ -143,7 +143,7 @@ def test_ops_sum_to_the_whole(program: Program, files, tmp_path):
     profile = record["profile"]
     assert len(profile) == 200 and len({tuple(one["name"] for one in run) for run in profile}) == 1
     assert any("Deconvolution" in one["name"] for one in profile[0])
-    # Whole microseconds are cut off at each op, and what lies between ops is not theirs; an op counted twice would show.
+    # Whole microseconds are cut off at each op, and what lies between ops is not theirs.
     ops = np.median([sum(one["us"] for one in run) for run in profile])
     assert 0.2 * np.median(record["samples_us"]) < ops < 1.3 * np.median(record["samples_us"])
 

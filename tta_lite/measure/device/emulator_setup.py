@@ -21,8 +21,8 @@ from tta_lite.measure.device.transport import DeviceError
 INSTALL_TIMEOUT_S = 1800
 # Since QEMU 9.1 Debian has one static qemu-user.
 NO_PLUGINS = (
-    "Debian 12 has one that does; that of Debian 13 and newer is static and does not: there the emulated board runs and "
-    "compares outputs, and counts only in a container of Debian 12"
+    "Debian 12 has one that does; that of Debian 13 and newer is static and does not. There the emulated board runs "
+    "and compares outputs, and counts only in a container of Debian 12"
 )
 CHECK = "emulator_check.c"
 
