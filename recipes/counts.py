@@ -3,9 +3,10 @@
     tta-lite counts --graph=model.tflite
     tta-lite counts --graph=fp32.tflite --graph=int8.tflite --cpu=cortex-a72,cortex-a76 --ops --out=counts.json
 
-Runs LiteRT for arm64 under QEMU with plugins that count (`tta-lite setup-emulator` says what it needs). The count of a
-network is the same each time. It is no latency: cores do several instructions a clock, or wait a hundred clocks for a
-line of memory. Misses are those of a model of the core's two caches without a prefetcher.
+Runs LiteRT for arm64 under QEMU with plugins that count (`tta-lite setup-emulator` says what it needs), and compares
+the outputs with this machine's. The count of a network is the same each time. It is no latency: cores do several
+instructions a clock, or wait a hundred clocks for a line of memory. Misses are those of a model of the core's two
+caches without a prefetcher.
 
 Cost: a minute for a MobileNetV2 in float32 at 256 x 256, twice that with --ops.
 """
@@ -45,6 +46,20 @@ def cells(tally: Tally) -> list[str]:
     return [f"{count / 1e3:,.1f}" for count in (*counts, tally.l1_misses, tally.l2_misses)]
 
 
+def outputs_line(counts: Counts) -> str:
+    """-> how the outputs compare with this machine's."""
+    wrong = [golden for golden in counts.outputs if golden.different]
+    if not wrong:
+        return "outputs as on this machine, bit by bit"
+    if any(golden.largest is None for golden in wrong):
+        return "outputs DIFFER from this machine's: some are no numbers"
+    parts = ", ".join(f"{golden.largest:.2g} (values up to {golden.scale:.2g})" for golden in wrong)
+    if all(golden.agrees for golden in wrong):
+        return f"outputs as on this machine but for rounding: largest difference {parts}"
+    left = "" if counts.fully_delegated else "; kernels other than XNNPACK's round otherwise on other machines"
+    return f"outputs DIFFER from this machine's: largest difference {parts}{left}"
+
+
 def table_of(rows: Sequence[tuple[str, Tally]], first: str) -> Table:
     """-> a table with a line for each tally."""
     table = Table(box=None, pad_edge=False)
@@ -81,6 +96,8 @@ def main(argv: Sequence[str]) -> None:
                 records.append({"graph": graph, **counts.to_json()})
         say(console, f"{board.title}, {found[0][1].runtime}, one inference; in thousands, and kB of 1,000 bytes")
         console.print(table_of([(graph, counts.inference) for graph, counts in found], "graph"))
+        for graph, counts in found:
+            say(console, f"{graph}: {outputs_line(counts)}")
         for graph, counts in found if _OPS.value else ():
             say(console, f"Ops of {graph}")
             if not counts.ops:
