@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from tta_lite.measure.device.own_libc import LOADERS, libc_files
 from tta_lite.measure.device.results import read_results
 from tta_lite.measure.device.transport import DeviceError
 from tta_lite.models.backbones import Normalisation
+from tta_lite.report import boards
 
 QEMU = shutil.which("qemu-aarch64")
 pytestmark = pytest.mark.skipif(QEMU is None, reason="needs qemu-aarch64 (Debian's package qemu-user)")
@@ -41,7 +43,7 @@ def parts() -> tuple[Path, Path, list[Path]]:
         pytest.skip(str(error))
 
 
-def chip(folder: Path, libraries: list[Path] = (), **files: str) -> Path:
+def chip(folder: Path, libraries: Sequence[Path] = (), **files: str) -> Path:
     """A root as an RK3399 shows itself, with these files as well; its C library is `libraries`, or it has none."""
     last = max(CPUS)
     # The core with the highest number is a fast one.
@@ -142,6 +144,7 @@ def kit(parts, files, tmp_path_factory) -> Path:
     board = get_board("rk3399")
     assert board.systems[0].libc_version == "2.27"
     assert write_kit(artifact, board, folder / "kit").own_libc
+    assert not write_kit(artifact, board, folder / "kit that uses the board's", own_libc=False).own_libc
     return folder / "kit"
 
 
@@ -157,16 +160,23 @@ def test_a_board_without_a_fitting_c_library_needs_the_kits_own(parts, kit, tmp_
     assert json.loads(brought.stdout)["architecture"] == "aarch64"
 
 
-def test_the_kit_runs_from_its_own_folder(parts, kit, tmp_path):
-    root = chip(tmp_path / "root")
+@pytest.mark.parametrize("own", [True, False], ids=["own libc", "the board's"])
+def test_the_kit_runs_from_its_own_folder(parts, kit, tmp_path, own):
+    # The board has no C library at all, or a new one.
+    root = chip(tmp_path / "root", () if own else parts[2])
+    folder = kit if own else kit.with_name("kit that uses the board's")
+    assert (folder / "lib" / "libc.so.6").exists() is own
     settings = {"EMULATOR": f"{QEMU} -cpu cortex-a72 -L {root}", "CORES": "all", "ROUNDS": "1", "COOL_DOWN": "0"}
     bare = {"PATH": "/usr/bin:/bin", "PROFILE_RUNS": "1", **settings}
-    done = subprocess.run([kit / "run.sh", *ONCE], cwd="/", env=bare, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([folder / "run.sh", *ONCE], cwd="/", env=bare, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "the outputs are those that were expected" in done.stdout
-    results = read_results(kit / "results.json")
+    results = read_results(folder / "results.json")
     [group] = results.groups
     # Bit by bit what this machine's kernels gave.
     assert results.emulated and [(one.agrees, one.different) for one in group.golden] == [(True, 0)] * 2
     assert "Cortex-A72" in group.figures.measured_on.cpu
+    assert group.figures.measured_on.runtime.endswith("with a glibc of its own)") is own
     assert any("Deconvolution" in one["name"] for one in group.ops)
+    # What the report keeps of it holds no time.
+    assert [one["latency_ms"] for one in boards.record_of(results, None)["groups"]] == [None]
