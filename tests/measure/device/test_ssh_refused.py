@@ -108,6 +108,17 @@ def test_a_board_that_still_starts_is_waited_for(tmp_path: Path) -> None:
         late.stop()
 
 
+def test_a_server_that_allows_one_session_says_so(tmp_path: Path) -> None:
+    strict = SshServer(tmp_path)
+    strict.start("MaxSessions 1")
+    try:
+        with pytest.raises(DeviceError, match="MaxSessions"), strict.transport() as board:
+            board.run(["true"], timeout_s=60)
+        assert os.listdir(strict.temporary) == []
+    finally:
+        strict.stop()
+
+
 def test_a_machine_that_says_nothing_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"ssh://127.0.0.1:{silent.getsockname()[1]}"
