@@ -45,9 +45,7 @@ def count(files: Mapping[str, str]) -> dict[str, object]:
     with emulated_board(_BOARD.value) as board:
         found = {name: count_model(board, path, by_op=False) for name, path in files.items()}
         console = _counts.console()
-        _comparison.say(
-            console, f"{board.title}, one inference; thousands, and kilobytes; no times: tta-lite counts --help"
-        )
+        _comparison.say(console, f"{board.title}, one inference; thousands, and kilobytes; no times")
         console.print(_counts.table_of([(name, counts.inference) for name, counts in found.items()], "graph"))
     return {"counts": [{"graph": name, **counts.to_json()} for name, counts in found.items()]}
 
