@@ -86,6 +86,18 @@ def for_runtime(tflite: bytes, runtime: Runtime) -> bytes:
     return edit.to_bytes() if [id(op) for op in edit.ops] != before else tflite
 
 
+def exported_for(tflite: bytes, runtime: Runtime | None) -> bytes:
+    """-> what a run exports for a board: `for_runtime` where the runtime was asked how (`REWRITES`), else the bytes.
+
+    A list of ops in a profile of one's own is taken as it stands: nobody asked that runtime what it takes instead.
+
+    Args:
+      tflite: the flatbuffer.
+      runtime: of the board; None: no board is known.
+    """
+    return for_runtime(tflite, runtime) if runtime is not None and runtime.name in REWRITES else tflite
+
+
 def rewrites(runtime: Runtime) -> tuple[Rewrite, ...]:
     """-> what `for_runtime` does for a runtime, in order."""
     chosen: list[Rewrite] = []

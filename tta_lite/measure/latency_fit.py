@@ -171,16 +171,12 @@ class _Fit:
         return cls(kinds, sizes, scales)
 
     def latency_us(self, one: Profiled) -> float | None:
-        """-> None if it holds an op with MACs of a kind that was not in the fit."""
-        for op in one.features:
-            if op.kind != NONE and op.kind not in self.kinds.get(op.dtype, {}) and op.macs:
-                return None
+        """-> None if it holds an op of a kind that was not in the fit: of those `predict` warns, or refuses them."""
+        if any(op.kind not in self.kinds.get(op.dtype, {}) for op in _ops([one])):
+            return None
         model = LatencyModel(_NOWHERE, (), self.sizes, self.kinds, {})
         scale, overhead = self.networks[one.dtype]
-        try:
-            return scale * sum(model.op_us(op) for op in one.features) + overhead
-        except KeyError:
-            return None
+        return scale * sum(model.op_us(op) for op in one.features) + overhead
 
 
 @dataclasses.dataclass(frozen=True)

@@ -162,7 +162,7 @@ def _align(ops: Sequence[OpFeatures], operators: Sequence[str]) -> list[int]:
     came = np.zeros((count + 1, length + 1), int)
     best[0, 0] = 0.0
     for i, op in enumerate(ops, start=1):
-        skipped = _FREE.get(op.kind, 50.0 if op.kind in MATRIX_KINDS else SKIPPED)
+        skipped = WRONG if op.kind in (*MATRIX_KINDS, *DEPTHWISE_KINDS) else _FREE.get(op.kind, SKIPPED)
         costs = [_cost(op, name) for name in operators]
         for j in range(length + 1):
             best[i, j], came[i, j] = best[i - 1, j] + skipped, j

@@ -93,7 +93,10 @@ def predict(tflite: bytes, model: LatencyModel) -> Prediction:
                 f"Ops that the fit has not seen would take {share:.0%} of the time; expected {MOST_UNKNOWN:.0%} at "
                 f"most. Received: {told}. Fit again with a network that holds them"
             )
-        warnings.append(f"not in the fit, and taken as other ops without MACs ({share:.1%} of the time): {told}")
+        warnings.append(
+            f"the interval leaves out ops that are not in the fit and were taken as others without MACs ({share:.1%} "
+            f"of the time): {told}"
+        )
     ops = tuple(OpPrediction(op, time, time / whole) for op, time in zip(features, times, strict=True))
     return Prediction(whole, whole / cost.factor, whole * cost.factor, cost.coverage, ops, tuple(warnings))
 

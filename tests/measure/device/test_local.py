@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -63,10 +64,11 @@ def test_a_child_that_is_left_is_ended_and_holds_nothing_up() -> None:
 
 
 def test_a_run_that_is_killed_here_leaves_nothing(tmp_path: Path) -> None:
+    # Also where its number was not yet noted.
     program = (
         "from tta_lite.measure.device.local import Local\n"
         f"with Local(parent={str(tmp_path / 'parent')!r}) as here:\n"
-        f"    here.run(['sh', '-c', 'sleep 1000 & echo $! > {tmp_path}/pid; wait'], timeout_s=600)\n"
+        f"    here.run(['sh', '-c', 'rm -f .tta/*=*; sleep 1000 & echo $! > {tmp_path}/pid; wait'], timeout_s=600)\n"
     )
     (tmp_path / "parent").mkdir()
     client = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -97,6 +99,13 @@ def test_a_name_outside_the_work_folder_is_refused(name: str, tmp_path: Path) ->
 def test_words_that_no_program_can_be_given_are_refused(words: list[str]) -> None:
     with Local() as here, pytest.raises(InputError, match="words without NUL"):
         here.run(words, timeout_s=1)
+
+
+def test_a_work_folder_that_somebody_removed() -> None:
+    with Local() as here:
+        shutil.rmtree(here.folder)
+        with pytest.raises(DeviceError, match="somebody removed it"):
+            here.run(["true"], timeout_s=60)
 
 
 def test_a_parent_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:

@@ -115,6 +115,25 @@ def test_silence_ends_everything(shell: list[str], tmp_path: Path) -> None:
     side.end()
 
 
+def test_a_program_that_leaves_its_group_ends_too(side: Side, tmp_path: Path) -> None:
+    leaves = f"setsid sh -c 'echo $$ > {tmp_path}/pid; cd .tta; exec sleep 1000' >/dev/null 2>&1 &"
+    words = ["sh", "-c", f"{leaves} until [ -s {tmp_path}/pid ]; do sleep 0.1; done"]
+    assert side.call(remote_script.run(side.folder, "1", words)).code == "0"
+    pid = number_in(tmp_path / "pid")
+    # One beside it, and one whose folder only begins the same, are not ours.
+    os.mkdir(f"{side.folder}-other")
+    others = [subprocess.Popen(["sleep", "1000"], cwd=folder) for folder in (tmp_path, f"{side.folder}-other")]
+    try:
+        assert is_alive(pid)
+        side.end()
+        assert ends(pid)
+        assert all(other.poll() is None for other in others)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
 def test_a_hang_up_ends_everything(side: Side) -> None:
     children = descendants(side.process.pid)
     side.process.terminate()

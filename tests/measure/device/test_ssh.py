@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,6 +134,17 @@ def test_a_folder_that_does_not_do_is_one_clear_error(server: SshServer, tmp_pat
         pass
     assert "--remote_folder" in str(caught.value)
     assert os.listdir(tmp_path / "with space") == []
+
+
+@pytest.mark.parametrize("name", ["with space", "%h", "x" * 100])
+def test_any_folder_for_temporary_files_does_here(
+    server: SshServer, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    with server.transport() as board:
+        assert board.run(["echo", "on"], timeout_s=60).stdout == "on\n"
+    assert os.listdir(tmp_path / name) == []
 
 
 def test_what_cannot_be_copied_leaves_nothing(board: Ssh, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -152,7 +153,8 @@ class Ssh(RemoteTransport):
 
 def _private_folder() -> str:
     folder = tempfile.mkdtemp(prefix="tta-ssh-")
-    if len(folder) <= _LONGEST_SOCKET:
+    # OpenSSH reads spaces and signs in a socket's path in ways of its own.
+    if len(folder) <= _LONGEST_SOCKET and re.fullmatch(r"[A-Za-z0-9_./+-]+", folder):
         return folder
     os.rmdir(folder)
     return tempfile.mkdtemp(prefix="tta-ssh-", dir="/tmp")
