@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tta_lite.measure.device.executed import GROUPS, Tally
+from tta_lite.measure.device.executed import GROUPS, Counts, Tally
 
 WIDTH = 160
 COLUMNS = ("total", *GROUPS, "rest", "kB loaded", "kB stored", "L1D misses", "L2 misses")
@@ -17,6 +17,20 @@ def cells(tally: Tally) -> list[str]:
     """-> what `COLUMNS` name: thousands of instructions, kilobytes, thousands of misses."""
     counts = (tally.total, *tally.grouped().values(), tally.bytes_loaded, tally.bytes_stored)
     return [f"{count / 1e3:,.1f}" for count in (*counts, tally.l1_misses, tally.l2_misses)]
+
+
+def outputs_line(counts: Counts) -> str:
+    """-> how the outputs compare with this machine's."""
+    wrong = [golden for golden in counts.outputs if golden.different]
+    if not wrong:
+        return "outputs as on this machine, bit by bit"
+    if any(golden.largest is None for golden in wrong):
+        return "outputs DIFFER from this machine's: some are no numbers"
+    parts = ", ".join(f"{golden.largest:.2g} (values up to {golden.scale:.2g})" for golden in wrong)
+    if all(golden.agrees for golden in wrong):
+        return f"outputs as on this machine but for rounding: largest difference {parts}"
+    left = "" if counts.fully_delegated else "; kernels other than XNNPACK's round otherwise on other machines"
+    return f"outputs DIFFER from this machine's: largest difference {parts}{left}"
 
 
 def table_of(rows: Sequence[tuple[str, Tally]], first: str) -> Table:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes.counts import outputs_line
+from recipes._counts import outputs_line
 from tests.measure.device import arm64
 from tta_lite.measure.device.counters import Row, count_model, count_program, split_by_op, summed
 from tta_lite.measure.device.emulated_cores import CORES, Caches
