@@ -79,7 +79,8 @@ ONE: Mapping[str, Callable[..., tf.Tensor]] = {
     "SOFTMAX": tf.nn.softmax,
     "SPACE_TO_BATCH_ND": lambda x: tf.space_to_batch(x, [2, 2], [[0, 0], [0, 0]]),
     "SPACE_TO_DEPTH": lambda x: tf.nn.space_to_depth(x, 2),
-    "SPLIT": lambda x: tf.split(x, 2, -1),
+    # Counted from the front: Arm NN 20.08 reads an axis of -1 as 4294967295, and ends.
+    "SPLIT": lambda x: tf.split(x, 2, 3),
     "SPLIT_V": lambda x: tf.split(x, [4, 12], -1),
     "SQRT": lambda x: tf.sqrt(x),
     "SQUARE": tf.square,

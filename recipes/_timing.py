@@ -76,6 +76,10 @@ def board_rules(*, counted: bool = False) -> dict[str, Any]:
     if is_emulated():
         if not counted:
             raise InputError("An emulated board has no latencies; see tta-lite counts. Received: emulated")
+        from tta_lite.measure.device.connect import emulated_board
+
+        # Better now than after hours that it is not here.
+        emulated_board(board)
         # Latencies are this machine's, and counts come beside them.
         return {}
     local = CONNECT.value == "local"

@@ -4,6 +4,7 @@
   tta-lite boards rk3399           # one board: all of its profile, and what pays on it
   tta-lite boards my_board.toml    # the same for a profile of one's own
   tta-lite boards rk3399 --ops     # with every op of every runtime, by type
+  tta-lite boards rk3399 --op=TRANSPOSE_CONV    # one op: each runtime, each type
 
 Prints and writes nothing. Cost: less than a second; it needs no TensorFlow.
 """
@@ -18,18 +19,23 @@ from recipes import _app
 from tta_lite.types import InputError
 
 _OPS = flags.DEFINE_bool("ops", False, "Print which ops each runtime takes, by type.")
+_OP = flags.DEFINE_string("op", None, "Print of one op alone which runtime takes it, by type; as CONV_2D.")
 
 
 def main(argv: Sequence[str]) -> None:
     """Prints the table, or one board."""
-    from tta_lite.boards.show import print_board, print_boards
+    from tta_lite.boards.show import print_board, print_boards, print_op
 
     if len(argv) < 2:
-        if _OPS.value:
-            raise InputError("With --ops one board must be named, as in tta-lite boards rk3399 --ops. Received: none")
+        if _OPS.value or _OP.value:
+            raise InputError(
+                "With --ops or --op one board must be named, as in tta-lite boards rk3399 --ops. Received: none"
+            )
         print_boards()
-        return
-    print_board(argv[1], ops=_OPS.value)
+    elif _OP.value:
+        print_op(argv[1], _OP.value)
+    else:
+        print_board(argv[1], ops=_OPS.value)
 
 
 if __name__ == "__main__":

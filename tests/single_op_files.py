@@ -133,6 +133,16 @@ def pad(shape: Sequence[int], pads: Sequence[tuple[int, int]], *, zero_point: in
     return file.to_bytes([x], [y])
 
 
+def split(axis: int) -> bytes:
+    """-> SPLIT of [1, 2, 4, 6] in two."""
+    file, shape = File(), [1, 2, 4, 6]
+    shape[axis] //= 2
+    x, place = file.tensor((1, 2, 4, 6)), file.constant(np.array(axis, np.int32))
+    parts = [file.tensor(shape), file.tensor(shape)]
+    file.op("SPLIT", [place, x], parts, kind="SplitOptions", numSplits=2)
+    return file.to_bytes([x], parts)
+
+
 def run(tflite: bytes, seed: int = 0, kernels: str = "xnnpack") -> np.ndarray:
     """-> what LiteRT computes of inputs by chance."""
     interpreter, rng = load(tflite, kernels=kernels), np.random.default_rng(seed)

@@ -93,6 +93,15 @@ def test_does_int8_pay(board, code, products):
     assert (answer.yes, answer.code, integer_products(board)) == (True, code, products)
 
 
+def test_a_pc_with_avx2_multiplies_integers_in_pairs():
+    # vpmaddwd: 16 products of 16-bit integers in one instruction, where one of float32 has 8.
+    cores = dataclasses.replace(get_board("rk3399").cores[0], isa="x86-64", features=("avx2", "fma", "f16c"))
+    board = dataclasses.replace(get_board("rk3399"), architecture="x86_64", cores=(cores,), gpu=None)
+    assert int8_pays(board).code == "int8" and integer_products(board) == ("avx2",)
+    # F16C converts, and does not compute.
+    assert fp16_pays(board).code == "no_fp16"
+
+
 def test_a_cluster_is_asked_alone():
     board = get_board("rk3588")
     newer, older = board.cores

@@ -86,6 +86,7 @@ CORE = "max_mhz = 900"
         ("memory_mib = 512", 'memory_mib = 512\nfill_from = "the moon"', "must be .this machine.*Received: 'the moon'"),
         ("memory_mib = 512", "memory_mib = 512\ngpu = 3", r"one table \[gpu\]\. Received: 3"),
         ("memory_mib = 512", "memory_mib = 512\nsystems = 3", r"tables \[\[systems\]\]\. Received: 3"),
+        ("count = 1", 'count = 1\nruntimes = ["x"]', "'runtimes' is unknown here: it must stand above the first"),
         ("count = 1", "count = 1\nspeed = 2", r"\[\[cores\]\] 1: .*'speed' is unknown"),
         (
             "count = 1",

@@ -15,7 +15,8 @@ LITERT, MICRO = get_runtime("litert-xnnpack-2.3.0"), get_runtime("tflite-micro")
 SAMPLE = [
     ("CONV_2D", "float32"), ("CONV_2D", "int8"), ("CONV_2D", "int16"), ("TRANSPOSE_CONV", "float32"),
     ("TRANSPOSE_CONV", "int8"), ("DEPTH_TO_SPACE", "int8"), ("HARD_SWISH", "float32"), ("HARD_SWISH", "int8"),
-    ("EXP", "int8"), ("RESIZE_BILINEAR", "int16"), ("ADD", "int8"), ("STRIDED_SLICE", "float32"), ("TILE", "float32"),
+    ("EXP", "int8"), ("RESIZE_BILINEAR", "int16"), ("ADD", "int8"), ("SPLIT", "int8"),
+    ("STRIDED_SLICE", "float32"), ("TILE", "float32"),
 ]  # fmt: skip
 same_version = pytest.mark.skipif(
     importlib.metadata.version("ai-edge-litert") != LITERT.version,

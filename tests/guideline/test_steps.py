@@ -175,8 +175,12 @@ def test_subpixel_is_for_deconvs_of_stride_2():
 
 def test_a_board_without_depth_to_space_keeps_its_deconvs():
     without = dataclasses.replace(
-        RK3399.runtimes[1], ops=RK3399.runtimes[1].ops - {"DEPTH_TO_SPACE"}, max_inputs={}, presets=("fp32", "int8")
-    )
+        RK3399.runtimes[1],
+        name="listed",
+        ops=RK3399.runtimes[1].ops - {"DEPTH_TO_SPACE"},
+        max_inputs={},
+        presets=("fp32", "int8"),
+    )  # fmt: skip
     chosen = setting(dataclasses.replace(RK3399, runtimes=(without,)))
     trial = guideline_steps(chosen)[2].trials(state(SLOW, model=net(deconv=True)))[0]
     with pytest.raises(InputError, match="up: the board does not take DEPTH_TO_SPACE"):

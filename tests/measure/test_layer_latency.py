@@ -1,24 +1,34 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests import networks
+from tests.measure.device.made_up import event, record
 from tta_lite.compat import keras
 from tta_lite.export.contents import read_contents
-from tta_lite.export.delegation import undelegated_ops
-from tta_lite.export.runner import TFLitePredictor, load
 from tta_lite.export.tflite import export_tflite
-from tta_lite.measure.benchmark import Comparison
-from tta_lite.measure.layer_latency import RULES, LayerCosts, cut_after, differences, layer_costs
-from tta_lite.measure.stages import Stage, stages
+from tta_lite.measure.device.build import compiler
+from tta_lite.measure.device.runner import Run
+from tta_lite.measure.device.transport import DeviceError
+from tta_lite.measure.layer_latency import HERE, RULES, LayerCosts, costs_of, layer_costs
 from tta_lite.measure.tflite_counting import count_tflite
 from tta_lite.types import DYNAMIC, FP16, FP32, INT8, InputError
 
 L = keras.layers
 IMAGES = np.random.default_rng(0).normal(size=(8, 1, 16, 16, 3)).astype(np.float32)
+# By hand: places of the output times products for each.
+MACS = {
+    "stem": 16 * 16 * 8 * 27,
+    "side": 16 * 16 * 8 * 9,
+    "join": 0,
+    # A transposed Conv multiplies each of its inputs with each weight.
+    "up": 16 * 16 * 8 * 4 * 16,
+    "last": 32 * 32 * 2 * 4,
+}
 
 
 def branching() -> keras.Model:
@@ -30,120 +40,141 @@ def branching() -> keras.Model:
     return networks.randomised(keras.Model(image, L.Conv2D(2, 1, name="last")(x), name="net"))
 
 
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    return branching()
+
+
 @pytest.fixture(scope="module", params=[FP32, FP16, DYNAMIC, INT8], ids=lambda spec: spec.preset)
-def tflite(request) -> bytes:
-    return export_tflite(branching(), request.param, IMAGES if request.param is INT8 else ())
+def tflite(request, model) -> bytes:
+    return export_tflite(model, request.param, IMAGES if request.param is INT8 else ())
 
 
-def outputs_of(tflite: bytes, image: np.ndarray, **keywords) -> dict[str, np.ndarray]:
-    """-> tensor name -> what the file computes."""
-    interpreter = load(tflite, **keywords)
-    [entry] = interpreter.get_input_details()
-    interpreter.set_tensor(entry["index"], image)
-    interpreter.invoke()
-    return {one["name"]: interpreter.get_tensor(one["index"]) for one in interpreter.get_output_details()}
+@pytest.fixture(scope="module")
+def compiled() -> None:
+    """Skips where the runner cannot be compiled."""
+    import platform
+
+    try:
+        compiler(platform.machine())
+    except DeviceError as error:
+        pytest.skip(str(error))
 
 
-def close(a: np.ndarray, b: np.ndarray) -> bool:
-    """A delegate may round otherwise where it has less to run: one step of 8 bits, or the last digits of a float."""
-    assert a.dtype == b.dtype and a.shape == b.shape
-    return bool(np.abs(a.astype(float) - b).max() <= (1 if a.dtype.kind == "i" else 1e-4 * np.abs(a).max()))
+def run(*profile: list[dict], samples_us: tuple[float, ...] = (1000.0,)) -> Run:
+    """A round with these profiled runs."""
+    return Run.from_json(json.dumps(record(profile=profile, samples_us=samples_us)), "here")
 
 
-def test_a_cut_file_computes_what_the_whole_one_does_up_to_there(tflite):
-    whole = TFLitePredictor(tflite)
-    image = whole.input.quantise(IMAGES[0])
-    contents, [name] = read_contents(tflite), outputs_of(tflite, image)
-    ends = [one.end for one in stages(tflite, 1000)]
-    assert len(ends) >= 3
-    seen = {}
-    for end in ends:
-        part = cut_after(tflite, end)
-        found = outputs_of(part, image)
-        # What stage after stage says of the same tensor never differs.
-        for tensor, values in found.items():
-            assert close(seen.setdefault(tensor, values), values)
-        assert len(read_contents(part).ops) <= end
-        assert undelegated_ops(part) == [] or undelegated_ops(tflite)
-    assert close(seen[name], whole.run(image))
-    assert {contents.tensors[tensor].name for tensor in contents.outputs} <= seen.keys()
+def operators(*times: float) -> list[dict]:
+    """What XNNPACK says of a run of `branching` in float32."""
+    names = ["Convolution (NHWC, F32) IGEMM", "Convolution (NHWC, F32) DWConv", "Add (ND)"]
+    names += ["Deconvolution (NHWC, F32) Subconv2D", "Fully Connected (NC, F32) GEMM"]
+    return [event(name, us, place) for place, (name, us) in enumerate(zip(names, times, strict=True))]
 
 
-def test_a_cut_file_holds_no_weights_of_what_is_cut_off(tflite):
-    first = stages(tflite, 1000)[0].end
-    assert len(cut_after(tflite, first)) < len(tflite)
-    assert count_tflite(cut_after(tflite, first)).macs == 16 * 16 * 8 * 27
+@pytest.fixture(scope="module")
+def fp32(model) -> bytes:
+    return export_tflite(model, FP32)
 
 
-def test_both_ends_of_a_branch_come_out():
-    tflite = export_tflite(branching(), FP32)
-    contents = read_contents(tflite)
-    [side] = [op.index for op in contents.ops if op.name == "DEPTHWISE_CONV_2D"]
-    assert len(read_contents(cut_after(tflite, side + 1)).outputs) == 2
+def test_a_layer_takes_what_its_kernels_took(fp32):
+    first = run(operators(10, 20, 30, 40, 50), operators(12, 22, 32, 42, 52), samples_us=(100.0, 300.0))
+    second = run(operators(20, 20, 20, 20, 20), operators(20, 20, 20, 20, 20), samples_us=(200.0, 400.0, 500.0))
+    found = costs_of(fp32, [first, second], most=1000)
+    assert [(one.layer, one.op, one.macs) for one in found.layers] == [
+        ("stem", "CONV_2D", MACS["stem"]),
+        ("side", "DEPTHWISE_CONV_2D", MACS["side"]),
+        ("join", "ADD", MACS["join"]),
+        ("up", "TRANSPOSE_CONV", MACS["up"]),
+        ("last", "CONV_2D", MACS["last"]),
+    ]
+    # Over all four profiled runs the mean of the middle two; and of each round the mean of its two.
+    stem, _, join, *_ = found.layers
+    assert (stem.latency_ms, stem.low_ms, stem.high_ms) == pytest.approx((0.016, 0.011, 0.020))
+    assert (join.latency_ms, join.low_ms, join.high_ms) == pytest.approx((0.025, 0.020, 0.031))
+    # Not profiled: 100, 200, 300, 400 and 500 us.
+    assert (found.latency_ms, found.rounds) == (0.3, 2)
+    assert found.where == "4 x Cortex-A53 + 2 x Cortex-A72, 1 thread"
 
 
-def test_nothing_to_cut_is_refused():
-    tflite = export_tflite(branching(), FP16)
-    with pytest.raises(InputError, match=r"whose output is needed\. Received: 0 of"):
-        cut_after(tflite, 0)
-    # Unpacked weights are not what anybody times.
-    assert read_contents(tflite).ops[0].name == "DEQUANTIZE"
-    with pytest.raises(InputError, match=r"Received: 1 of"):
-        cut_after(tflite, 1)
+def test_stages_are_sums_of_layers(fp32):
+    rounds = [run(operators(10, 20, 30, 40, 50)), run(operators(50, 40, 30, 20, 10))]
+    whole = costs_of(fp32, rounds, most=1)
+    [stage] = whole.stages
+    # Each round took 150 us, however its layers changed.
+    assert (stage.latency_ms, stage.low_ms, stage.high_ms) == pytest.approx((0.15, 0.15, 0.15))
+    assert whole.macs == sum(MACS.values()) == count_tflite(fp32).macs
+    found = costs_of(fp32, rounds, most=3)
+    assert 1 < len(found.stages) <= 3
+    assert found.profiled_ms == pytest.approx(sum(one.latency_ms for one in found.layers)) == pytest.approx(0.15)
+    assert found.macs == whole.macs
 
 
-def three(*macs):
-    return [Stage(place, place + 1, f"l{place}", f"l{place}", 1, n) for place, n in enumerate(macs)]
+def test_costs_of_nothing_or_another_file_are_refused(fp32):
+    with pytest.raises(InputError, match=r"Layer costs need one run or more\. Received: none"):
+        costs_of(fp32, [])
+    with pytest.raises(InputError, match=r"was it run with --profile_runs\? Received: none"):
+        costs_of(fp32, [run()])
+    with pytest.raises(InputError, match=r"must be one of the file that it is matched with"):
+        costs_of(fp32, [run([event("Max Pooling (NHWC, F32)", 10)])])
+    with pytest.raises(InputError, match=r"must run the same ops"):
+        costs_of(fp32, [run(operators(1, 2, 3, 4, 5)), run(operators(1, 2, 3, 4, 5)[:4])])
 
 
-def test_a_stage_took_what_its_file_takes_longer():
-    # In the fastest rounds 1, 3 and 3.5 ms; round by round 1 1 2, 2 3 1.5 and 1 -0.5 1.
-    found = differences(three(10, 20, 30), [(1.0, 1.0, 2.0), (3.0, 4.0, 3.5), (4.0, 3.5, 4.5)])
-    assert [one.latency_ms for one in found.stages] == [1.0, 2.0, 0.5]
-    assert [(one.low_ms, one.high_ms) for one in found.stages] == [(1.0, 2.0), (1.5, 3.0), (-0.5, 1.0)]
-    assert (found.latency_ms, found.macs, found.hidden, found.rounds) == (3.5, 60, 0, 3)
-    assert sum(one.latency_ms for one in found.stages) == found.latency_ms
-    assert LayerCosts.from_json(found.to_json()) == found
-
-
-def test_what_is_less_than_the_noise_is_0_and_said():
-    found = differences(three(10, 20, 30), [(1.0, 1.0), (0.5, 0.75), (2.0, 2.0)])
-    assert [one.latency_ms for one in found.stages] == [1.0, 0.0, 1.5]
-    assert found.stages[1].low_ms == -0.5 and found.hidden == 1
-    assert found.latency_ms == 2.0
-
-
-def test_all_files_are_cut_and_timed_in_one_comparison(tmp_path, tflite):
+def test_all_files_are_profiled_in_one_turn(tmp_path, fp32):
     paths = {name: tmp_path / f"{name}.tflite" for name in ("before", "after")}
     for path in paths.values():
-        path.write_bytes(tflite)
+        path.write_bytes(fp32)
     seen = []
 
-    def compare(files, **rules):
-        seen.append((list(files), rules))
-        macs = [count_tflite(Path(path).read_bytes()).macs for path in files.values()]
-        # As if a million MACs took a millisecond, in both rounds.
-        return Comparison({}, {name: (n / 1e6, n / 1e6) for name, n in zip(files, macs, strict=True)})
+    def profile(files, **rules):
+        seen.append((dict(files), rules))
+        return {"before": [run(operators(1, 2, 3, 4, 5))], "after": [run(operators(2, 2, 2, 2, 2))]}
 
-    found = layer_costs(paths, most=3, compare=compare, num_threads=2)
-    assert [rules for _, rules in seen] == [{**RULES, "num_threads": 2}]
-    whole = count_tflite(tflite).macs
-    for name in paths:
-        assert found[name].macs == whole and found[name].latency_ms == whole / 1e6
-        # So each stage takes what its MACs are: no op is timed twice or left out.
-        assert [one.latency_ms * 1e6 for one in found[name].stages] == pytest.approx(
-            [one.stage.macs for one in found[name].stages]
-        )
-    assert len(seen[0][0]) == 2 * len(found["before"].stages)
-    assert not [path for path in map(str, tmp_path.iterdir()) if "-" in path.rpartition("/")[2]]
+    found = layer_costs(paths, most=3, run=profile, num_threads=2, rounds=1)
+    assert seen == [(paths, {**RULES, **HERE, "num_threads": 2, "rounds": 1})]
+    assert {name: one.profiled_ms for name, one in found.items()} == pytest.approx({"before": 0.015, "after": 0.01})
 
 
-def test_a_real_file_is_measured(tmp_path):
+def test_costs_are_kept_as_json(fp32):
+    found = costs_of(fp32, [run(operators(10, 20, 30, 40, 50)), run(operators(50, 40, 30, 20, 10))], most=3)
+    assert LayerCosts.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_a_real_file_is_profiled(compiled, tmp_path, tflite):
     path = tmp_path / "net.tflite"
-    path.write_bytes(export_tflite(branching(), FP32))
-    found = layer_costs({"net": path}, most=3, rounds=1, num_runs=1, min_secs=0.0, warmup_runs=0)["net"]
-    assert found.macs == count_tflite(path.read_bytes()).macs
-    assert found.stages[0].stage.begin == 0 and found.stages[-1].stage.end == len(read_contents(path.read_bytes()).ops)
-    assert found.latency_ms > 0
-    # Differences that are not negative sum to the whole; those that are only add to it.
-    assert sum(one.latency_ms for one in found.stages) >= found.latency_ms * 0.999
+    path.write_bytes(tflite)
+    found = layer_costs({"net": path}, most=3, rounds=2, num_runs=10, min_secs=0.0, warmup_runs=5)["net"]
+    assert (found.rounds, found.macs) == (2, sum(MACS.values()))
+    assert found.stages[0].stage.begin == 0 and found.stages[-1].stage.end == len(read_contents(tflite).ops)
+    assert found.profiled_ms == pytest.approx(sum(one.latency_ms for one in found.layers))
+    assert 0 < found.profiled_ms < 3 * found.latency_ms
+    # Every layer of Keras by its name, with its own MACs; ops beside them, as of 8-bit edges, have none.
+    assert {one.layer: one.macs for one in found.layers if one.macs} == {n: macs for n, macs in MACS.items() if macs}
+    assert "join" in {one.layer for one in found.layers}
+    assert found.where.endswith(", 1 thread")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.tflite"]
+
+
+def test_two_files_of_one_comparison(compiled, tmp_path, fp32):
+    larger = export_tflite(networks.net(L.Conv2D(64, 3, name="only"), shape=(32, 32, 32)), FP32)
+    files: dict[str, Path] = {}
+    for name, content in (("small", fp32), ("large", larger)):
+        files[name] = tmp_path / f"{name}.tflite"
+        files[name].write_bytes(content)
+    found = layer_costs(files, rounds=1, num_runs=10, min_secs=0.0, num_threads=2)
+    assert list(found) == ["small", "large"]
+    # 17 million MACs against 0.1 million.
+    assert found["large"].profiled_ms > 3 * found["small"].profiled_ms
+    assert [one.layer for one in found["large"].layers] == ["only"]
+    assert found["small"].where.endswith(", 2 threads")
+
+
+def test_what_is_no_file_is_refused(compiled, tmp_path):
+    broken = tmp_path / "broken.tflite"
+    broken.write_text("this is not a model")
+    with pytest.raises(InputError, match="the network did not run there"):
+        layer_costs({"broken": broken}, rounds=1)
+    with pytest.raises(InputError, match=r"none\.tflite"):
+        layer_costs({"none": tmp_path / "none.tflite"}, rounds=1)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from recipes import _app
-from recipes import benchmark as recipe
+from recipes import _comparison as recipe
 from tta_lite.types import InputError
 
 ROOT = Path(recipe.__file__).resolve().parents[1]

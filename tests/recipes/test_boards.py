@@ -60,12 +60,23 @@ def test_ops_and_a_file_of_ones_own():
     assert any(line.split()[:2] == ["TRANSPOSE_CONV", "float32,"] for line in lines)
 
 
+def test_one_op_in_every_type():
+    text = " ".join(run("rk3399", "--op=TRANSPOSE_CONV").stdout.split())
+    assert "yes: litert-xnnpack 2.3.0 takes TRANSPOSE_CONV in int8" in text
+    assert "yes: armnn 20.08 takes TRANSPOSE_CONV in float32" in text
+    assert "no: armnn 20.08 refused TRANSPOSE_CONV in int8" in text and "with 3 inputs at most" in text
+    # One line says it where it has the op in no type.
+    assert run("rk3399", "--op=DEPTH_TO_SPACE").stdout.count("armnn 20.08 has no DEPTH_TO_SPACE") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("rk9999",), "error: A board is one of "),
         (("none.toml",), "Received: 'none.toml'"),
         (("--ops",), "one board must be named"),
+        (("--op=ADD",), "one board must be named"),
+        (("rk3399", "--op=add"), "Received: 'add'"),
         (("rk3399", "rk3588"), "Received: rk3399 rk3588"),
     ],
 )

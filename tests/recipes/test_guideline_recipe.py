@@ -196,7 +196,7 @@ def test_the_plan_says_what_and_how_long_and_writes_nothing(place):
     [
         ("--task=image_folder:/nowhere", "must exist"),
         ("--task=my_module:make_task", "No module named 'my_module'"),
-        ("--board=rk9999", "A board is one of rk3399"),
+        ("--board=rk9999", "A board is one of cortex_m55"),
         ("--leave_out=G7", "G1, G2, subpixel, G5, G3, G4"),
         ("--light_weights=imagenet", "<backbone>=<imagenet or file>"),
     ],

@@ -115,7 +115,7 @@ def test_subpixel_gives_the_same_outputs(how, network, tmp_path):
         ("swap_backbone", ["--model=none.keras"], "A network must be a file that exists"),
         ("swap_backbone", ["--model={torn}"], "cannot be read as a model of tf_keras"),
         ("swap_backbone", ["--model={net}", "--backbone=mobilenet_v9"], "Unknown backbone."),
-        ("swap_backbone", ["--model={net}", "--board=rk9999"], "A board is one of rk3399"),
+        ("swap_backbone", ["--model={net}", "--board=rk9999"], "A board is one of cortex_m55"),
         ("swap_backbone", ["--model={net}", "--board=rk3399", "--runtime=tensorrt"], "has the runtimes litert-xnnpack"),
         ("scale", ["--model={net}", "--pose=mobilenet_v2"], "Expected one of --model, --network and --pose"),
         ("scale", ["--model={net}", "--resolutions=big"], "--resolutions must list numbers"),

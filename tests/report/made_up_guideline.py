@@ -13,7 +13,7 @@ from tta_lite.guideline.checks import Miss
 from tta_lite.guideline.preflight import Preflight, Support
 from tta_lite.guideline.program import Request, Result
 from tta_lite.guideline.reasons import Reason, all_of, reason, with_said
-from tta_lite.measure.layer_latency import LayerCosts, StageCost
+from tta_lite.measure.layer_latency import LayerCosts, LayerTime, StageCost
 from tta_lite.measure.stages import Stage
 from tta_lite.report.samples import INPUTS, TRUTH, Classes, Samples
 from tta_lite.types import Budget, Candidate
@@ -43,9 +43,31 @@ LABELS = {
     "fp16": reason("label_fp16"),
 }
 COST = StageCost(Stage(0, 3, "stem", "stage1_conv", 3, 30_000_000), 2.5, 2.25, 3.0)
+HEATMAPS = LayerTime("heatmaps", "CONV_2D", 15_000_000, 7.5, 7.0, 8.5)
+WHERE = "Example CPU @ 2.60GHz, 1 thread"
 MADE_UP_COSTS = {
-    START: LayerCosts((COST, StageCost(Stage(3, 4, "heatmaps", "heatmaps", 1, 15_000_000), 7.5, 7.0, 8.5)), 10.0, 3),
-    "G2": LayerCosts((dataclasses.replace(COST, latency_ms=0.0, low_ms=-0.5),), 1.25, 3),
+    START: LayerCosts(
+        (COST, StageCost(Stage(3, 4, "heatmaps", "heatmaps", 1, 15_000_000), 7.5, 7.0, 8.5)),
+        (
+            LayerTime("stem", "CONV_2D", 20_000_000, 2.0, 1.75, 2.25),
+            LayerTime("stage1_conv", "CONV_2D", 10_000_000, 0.5, 0.5, 0.75),
+            HEATMAPS,
+        ),
+        9.75,
+        3,
+        WHERE,
+    ),
+    # One layer more than a table holds.
+    "G2": LayerCosts(
+        (dataclasses.replace(COST, latency_ms=0.5, low_ms=0.25),),
+        (
+            LayerTime("stem", "CONV_2D", 27_000_000, 0.2, 0.1, 0.25),
+            *(LayerTime(f"b{n}_conv", "CONV_2D", 100_000, 0.01, 0.01, 0.01) for n in range(30)),
+        ),
+        0.25,
+        3,
+        WHERE,
+    ),
 }
 MADE_UP_SAMPLES = Samples(
     pictures={INPUTS: b"drawn", TRUTH: b"drawn", START: b"drawn"},

@@ -13,11 +13,11 @@ FEATURES: Mapping[str, str] = {
     "i8mm": "int8 products of 2 x 8 matrices in one instruction (SMMLA)",
     "sve": "vectors whose length the core chooses",
     "sve2": "the same for integers",
-    "dsp": "two products of 16-bit integers in one instruction",
+    "dsp": "two products of 16-bit integers, added up, in one instruction",
     "fpu": "float32 arithmetic, one number at a time",
     "mve": "Helium: 128-bit vectors of integers, dot products included",
     "mve_fp": "Helium: 128-bit vectors of float32 and float16",
-    "avx2": "256-bit vectors of integers",
+    "avx2": "256-bit vectors of integers, products of 16-bit ones added up in pairs",
     "fma": "256-bit products and sums of float32 in one instruction",
     "f16c": "conversion from and to float16, no arithmetic in it",
     "avx512": "512-bit vectors",
@@ -26,7 +26,7 @@ FEATURES: Mapping[str, str] = {
 }
 # With any of these a core computes in half precision, or multiplies int8 faster than by widening each number.
 HALF_PRECISION = ("fp16", "mve_fp", "avx512_fp16")
-INTEGER_PRODUCTS = ("dotprod", "i8mm", "mve", "vnni")
+INTEGER_PRODUCTS = ("dotprod", "i8mm", "mve", "avx2", "vnni")
 
 # Instruction set -> features that it cannot have, for a profile that claims them is wrong. SDOT came as an option with
 # Armv8.2-A, as did half precision; SMMLA with Armv8.2-A too, made mandatory by Armv8.6-A.

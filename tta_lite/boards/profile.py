@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ else:
 FOLDER = Path(__file__).parent
 RUNTIMES = FOLDER / "runtimes"
 THIS_MACHINE = "this machine"
+KEYS = {field.name for field in dataclasses.fields(BoardProfile)} | {"fill_from"}
 
 
 def boards() -> tuple[str, ...]:
@@ -70,7 +72,7 @@ def get_board(name: str | Path) -> BoardProfile:
     if "gpu" in read:
         if not isinstance(read["gpu"], dict):
             raise InputError(f"{path}: expected one table [gpu]. Received: {read['gpu']!r}")
-        values["gpu"] = record(Gpu, read["gpu"], f"{path}: [gpu]")
+        values["gpu"] = record(Gpu, read["gpu"], f"{path}: [gpu]", KEYS)
     return record(BoardProfile, values, str(path))
 
 
@@ -115,7 +117,7 @@ def _runtimes(read: Mapping[str, Any], path: Path) -> tuple[Runtime, ...]:
 
 
 def _runtime(values: Mapping[str, Any], where: str) -> Runtime:
-    found = record(Runtime, values, where)
+    found = record(Runtime, values, where, KEYS)
     named = found.op_names()
     unknown = sorted(named - set(op_codes())) if named else []
     if unknown:
@@ -133,4 +135,4 @@ def _records(kind: Any, read: Mapping[str, Any], key: str, path: Path) -> tuple[
     tables = read.get(key)
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise InputError(f"{path}: expected one or more tables [[{key}]]. Received: {tables!r}")
-    return tuple(record(kind, one, f"{path}: [[{key}]] {place}") for place, one in enumerate(tables, start=1))
+    return tuple(record(kind, one, f"{path}: [[{key}]] {place}", KEYS) for place, one in enumerate(tables, start=1))

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tta_lite.boards import checks
+from tta_lite.boards.features import INTEGER_PRODUCTS
 from tta_lite.boards.profile import boards, get_board
 from tta_lite.boards.records import BoardProfile, Cores
 from tta_lite.boards.runtime import Runtime
@@ -74,6 +75,32 @@ def print_board(name: str, *, ops: bool = False, console: Console | None = None)
         _runtime(out, board, runtime, ops)
 
 
+def print_op(name: str, op: str, *, console: Console | None = None) -> None:
+    """Prints which runtime of a board takes an op, type by type.
+
+    Args:
+      name: of a profile, or the path of a ``.toml`` file.
+      op: as TFLite's schema names it.
+      console: where to.
+
+    Raises:
+      InputError: no such profile or op.
+    """
+    board, out = get_board(name), console or Console()
+    dtypes = ("float32", "float16", "int8", "int16")
+    found = [(runtime, [checks.can_run(runtime, op, dtype) for dtype in dtypes]) for runtime in board.runtimes]
+    for runtime, answers in found:
+        _head(out, f"{op}, {runtime.title} on {board.title}")
+        for why in dict.fromkeys(map(str, answers)):
+            _line(out, why)
+        if op in runtime.op_versions:
+            _line(out, f"up to version {runtime.op_versions[op]}")
+        if op in runtime.max_inputs:
+            _line(out, f"with {runtime.max_inputs[op]} inputs at most")
+        for source in dict.fromkeys(answer.source for answer in answers):
+            _source(out, source)
+
+
 def _runtime(out: Console, board: BoardProfile, runtime: Runtime, ops: bool) -> None:
     _line(out, f"runs files of {', '.join(runtime.presets)}")
     count = len(runtime.known_ops())
@@ -130,7 +157,7 @@ def _cores(cores: Cores) -> Iterable[str]:
 
 def _products(board: BoardProfile) -> Iterable[str]:
     for cores in board.cores:
-        yield from (feature for feature in ("dotprod", "i8mm", "mve", "vnni") if feature in cores.features)
+        yield from (feature for feature in INTEGER_PRODUCTS if feature in cores.features)
 
 
 def _mhz(cores: Cores) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from tta_lite.types import InputError
@@ -45,13 +45,14 @@ _KINDS: Mapping[str, tuple[str, Callable[[object], bool], Callable[[Any], Any]]]
 }
 
 
-def record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -> Record:
+def record(kind: Callable[..., Record], values: Mapping[str, Any], where: str, above: Collection[str] = ()) -> Record:
     """-> the record that a table describes. Values of other types than in `_KINDS` are handed on.
 
     Args:
       kind: a dataclass.
       values: the table.
       where: file and table, for messages.
+      above: keys of the file itself, which TOML wants above the first table.
 
     Raises:
       InputError: a key is missing or unknown, a value has another type, or the record refuses it.
@@ -63,7 +64,9 @@ def record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     }
     wrong = [f"{name!r} is missing" for name in sorted(needed - set(values))]
-    wrong += [f"{name!r} is unknown" for name in sorted(set(values) - set(fields))]
+    for name in sorted(set(values) - set(fields)):
+        hint = " here: it must stand above the first table of the file" if name in above else ""
+        wrong.append(f"{name!r} is unknown{hint}")
     ready = {}
     for name, value in values.items():
         if name not in fields:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tta_lite.boards.profile import Runtime
+from tta_lite.boards.runtime import Runtime
 from tta_lite.export.graph_edit import GraphEdit
 from tta_lite.export.op_rewrites import (
     bias_apart,
     deconv_as_conv,
     depth_to_space_apart,
     pad_apart,
+    split_forwards,
     unpack_weights,
 )
 
@@ -50,7 +51,7 @@ def _beyond_cpuacc(edit: GraphEdit, op: schema.OperatorT) -> bool:
 
 # What the list of ops in a profile cannot say, found by asking the runtime (docs/boards.md): it also pads int8 with the
 # stored value 0, whatever the zero point is.
-REWRITES: Mapping[str, tuple[Rewrite, ...]] = {"armnn": (armnn_deconvs, pad_apart)}
+REWRITES: Mapping[str, tuple[Rewrite, ...]] = {"armnn": (armnn_deconvs, pad_apart, split_forwards)}
 
 
 def for_runtime(tflite: bytes, runtime: Runtime) -> bytes:
@@ -60,8 +61,8 @@ def for_runtime(tflite: bytes, runtime: Runtime) -> bytes:
     |---|---|
     | no preset ``fp16`` | 16-bit weights are unpacked: the values stay, the file grows to that of ``fp32`` |
     | ``max_inputs``: TRANSPOSE_CONV 3 | bias and activation of a float Deconv stand apart, in an ADD |
-    | no op DEPTH_TO_SPACE | SPLIT, RESHAPE and CONCATENATION |
-    | the name ``armnn`` | what it takes and does not run right or fast: see `armnn_deconvs` and `pad_apart` |
+    | no op DEPTH_TO_SPACE | SLICE, RESHAPE and CONCATENATION |
+    | the name ``armnn`` | what it takes and does not run right or fast is said otherwise: see `REWRITES` |
 
     LiteRT computes the same outputs from both files: bit for bit where only places change and in int8, to the last
     digits in floats. One case is a code off: an int8 Deconv whose kernel is smaller than its stride, which XNNPACK
@@ -83,6 +84,18 @@ def for_runtime(tflite: bytes, runtime: Runtime) -> bytes:
     for rewrite in chosen:
         rewrite(edit)
     return edit.to_bytes() if [id(op) for op in edit.ops] != before else tflite
+
+
+def exported_for(tflite: bytes, runtime: Runtime | None) -> bytes:
+    """-> what a run exports for a board: `for_runtime` where the runtime was asked how (`REWRITES`), else the bytes.
+
+    A list of ops in a profile of one's own is taken as it stands: nobody asked that runtime what it takes instead.
+
+    Args:
+      tflite: the flatbuffer.
+      runtime: of the board; None: no board is known.
+    """
+    return for_runtime(tflite, runtime) if runtime is not None and runtime.name in REWRITES else tflite
 
 
 def rewrites(runtime: Runtime) -> tuple[Rewrite, ...]:

@@ -56,6 +56,10 @@ class GraphEdit:
         """-> as ``CONV_2D``; of a custom op, ``CUSTOM``."""
         return _NAMES[flatbuffer_utils.get_builtin_code_from_operator_code(self.model.operatorCodes[op.opcodeIndex])]
 
+    def version(self, op: schema.OperatorT) -> int:
+        """-> the op's version."""
+        return int(self.model.operatorCodes[op.opcodeIndex].version)
+
     def shape(self, tensor: int) -> tuple[int, ...]:
         """-> the tensor's shape."""
         return tuple(int(size) for size in self.graph.tensors[tensor].shape)

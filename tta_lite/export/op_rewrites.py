@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -12,7 +12,7 @@ from tta_lite.export.graph_edit import GraphEdit
 
 _NONE = schema.ActivationFunctionType.NONE
 # The versions of the converter's own int8 ops; floats are of version 1.
-_INT8_VERSIONS = {"ADD": 2, "CONCATENATION": 2, "CONV_2D": 3, "SPLIT": 2, "SLICE": 2}
+_INT8_VERSIONS = {"CONCATENATION": 2, "CONV_2D": 3, "SLICE": 2}
 
 
 def unpack_weights(edit: GraphEdit) -> None:
@@ -73,6 +73,18 @@ def pad_apart(edit: GraphEdit) -> None:
             edit.replace(op, surround(edit, source, output, sides))
 
 
+def split_forwards(edit: GraphEdit) -> None:
+    """A SPLIT whose axis is counted from the end -> the same from the start: Arm NN 20.08 crashes on the former."""
+    for op in edit.ops:
+        axis = edit.value(int(op.inputs[0])) if edit.name(op) == "SPLIT" else None
+        if axis is None or axis.item() >= 0:
+            continue
+        source, options = int(op.inputs[1]), op.builtinOptions
+        forwards = np.array(axis.item() + len(edit.shape(source)), np.int32)
+        place = edit.constant(_part(edit, int(op.outputs[0]), "axis"), forwards)
+        edit.replace(op, [edit.op("SPLIT", [place, source], op.outputs, options, version=edit.version(op))])
+
+
 def deconv_as_conv(edit: GraphEdit, where: Callable[[GraphEdit, schema.OperatorT], bool]) -> None:
     """A TRANSPOSE_CONV for which `where` holds -> a CONV_2D on the input's grid, whose outputs are woven and cropped.
 
@@ -104,11 +116,8 @@ def weave(edit: GraphEdit, source: int, output: int, block: int) -> list[schema.
         for n in range(block)
     ]
     laid = edit.tensor(_part(edit, output, "laid"), (batch * height, block, width * row), like=source)
-    split = schema.SplitOptionsT()
-    split.numSplits = block
-    axis = edit.constant(_part(edit, output, "axis"), np.array(3, np.int32))
     return [
-        edit.op("SPLIT", [axis, source], parts, split, version=_version(edit, "SPLIT", source)),
+        *(cut_out(edit, source, part, (0, 0, 0, place * row)) for place, part in enumerate(parts)),
         *(reshape(edit, part, line) for part, line in zip(parts, lines, strict=True)),
         concatenation(edit, lines, laid, axis=1),
         reshape(edit, laid, output),
@@ -147,6 +156,14 @@ def concatenation(edit: GraphEdit, sources: list[int], output: int, *, axis: int
     options.axis = axis
     version = _version(edit, "CONCATENATION", output)
     return edit.op("CONCATENATION", sources, [output], options, version=version)
+
+
+def cut_out(edit: GraphEdit, source: int, output: int, begin: Sequence[int]) -> schema.OperatorT:
+    """-> the op that takes a part of the shape of `output` out of `source`, from `begin` on."""
+    where = edit.constant(_part(edit, output, "begin"), np.array(begin, np.int32))
+    size = edit.constant(_part(edit, output, "size"), np.array(edit.shape(output), np.int32))
+    version = _version(edit, "SLICE", source)
+    return edit.op("SLICE", [source, where, size], [output], schema.SliceOptionsT(), version=version)
 
 
 def _deconv_as_conv(edit: GraphEdit, op: schema.OperatorT, weights: np.ndarray) -> list[schema.OperatorT]:
@@ -189,13 +206,7 @@ def _deconv_as_conv(edit: GraphEdit, op: schema.OperatorT, weights: np.ndarray) 
     if block > 1:
         ops += weave(edit, mixed, woven, block)
     if crops:
-        begin = edit.constant(_part(edit, output, "begin"), np.array([0, *cut, 0], np.int32))
-        size = edit.constant(_part(edit, output, "size"), np.array(edit.shape(output), np.int32))
-        ops.append(
-            edit.op(
-                "SLICE", [woven, begin, size], [output], schema.SliceOptionsT(), version=_version(edit, "SLICE", output)
-            )
-        )
+        ops.append(cut_out(edit, woven, output, (0, *cut, 0)))
     return ops
 
 

@@ -13,6 +13,7 @@ from tta_lite.boards.profile import BoardProfile, Runtime
 from tta_lite.compat import keras
 from tta_lite.export.contents import Contents, Op, read_contents
 from tta_lite.export.delegation import undelegated_ops
+from tta_lite.export.for_runtime import exported_for
 from tta_lite.export.tflite import export_tflite
 from tta_lite.guideline.reasons import ENGLISH, Reason, Said, all_of, reason, spoken
 from tta_lite.models.backbones import LIGHT_BACKBONES, get_backbone
@@ -126,13 +127,14 @@ def as_if_trained(model: keras.Model) -> keras.Model:
 
 
 def missing_ops(tflite: bytes, runtime: Runtime, layers: Sequence[str] = ()) -> list[Miss]:
-    """-> the ops of a file that a runtime does not take, in order.
+    """-> the ops of a file that a runtime does not take, in order, after what `exported_for` does for it.
 
     Args:
       tflite: the file.
       runtime: of a board.
       layers: names of the network's layers in their order, by which the misses are told.
     """
+    tflite = exported_for(tflite, runtime)
     contents = read_contents(tflite)
     if runtime.ask:
         whys: dict[int, Said] = {one.index: one.why for one in undelegated_ops(tflite)}

@@ -69,7 +69,7 @@ def conditions_details(timed: Benchmark) -> dict[str, Any]:
     if timed.predicted is not None:
         return {"predicted": dataclasses.asdict(timed.predicted)}
     found = timed.conditions
-    if found is None:
+    if found is None or not (found.governors or found.khz or found.degrees):
         return {}
     return {"conditions": str(found), "clock_moved": ", ".join(map(str, found.moved))}
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tta_lite.boards.profile import Runtime
 from tta_lite.compat import keras
+from tta_lite.export.for_runtime import exported_for
 from tta_lite.export.parity import check_parity, compare
 from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
@@ -84,7 +85,7 @@ class Workshop:
     def start(self) -> LedgerEntry:
         """The unmodified network as a float32 file, scored."""
         candidate = Candidate(self.model, FP32, ())
-        atomic_write(self._folder(START) / FILE, export_tflite(self.model, FP32))
+        atomic_write(self._folder(START) / FILE, self._export(candidate))
         entry = self._scored(START, candidate, self._folder(START), f"{self.model.name}, fp32", time.monotonic())
         self._save(self._folder(START), MODEL, candidate)
         if entry.details.get("fault"):
@@ -223,7 +224,8 @@ class Workshop:
         images: Sequence[np.ndarray] = ()
         if PRESET_SETTINGS[candidate.export.preset].integer_only:
             images = self.task.calibration(candidate.export.calibration_images, seed=self.settings.seed)
-        return export_tflite(candidate.model, candidate.export, images)
+        tflite = export_tflite(candidate.model, candidate.export, images)
+        return exported_for(tflite, self.runtime)
 
     def _trained(self, candidate: Candidate, needs: Mapping[str, Any], folder: Path, label: str) -> Candidate:
         if not needs["epochs"]:

@@ -107,8 +107,11 @@ def read_records(run: str | Path) -> list[dict[str, Any]]:
             record = json.loads(file.read_text(encoding="utf-8"))
             if record["format"] != FORMAT:
                 raise ValueError(f"format {record['format']}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file} must hold what tta-lite wrote there. Received: {error}") from error
+            # One that was changed by hand is told here, and not by a page that is half written.
+            _view(record, ENGLISH)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise InputError(f"{file} must hold what tta-lite wrote there. Received: {said}") from error
         records.append(record)
     return records
 
@@ -198,6 +201,8 @@ def print_record(record: Mapping[str, Any], console: Console) -> None:
         )  # fmt: skip
         console.print(f"  {one['conditions']}", highlight=False, markup=False, soft_wrap=True)
     for one in view["groups"][:1]:
+        if not one["layers"]:
+            continue
         table = Table(box=None, pad_edge=False)
         table.add_column("layer", overflow="fold")
         table.add_column("op", overflow="fold")

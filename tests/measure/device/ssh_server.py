@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -47,9 +47,10 @@ class SshServer:
 
     @property
     def address(self) -> str:
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
+        return f"ssh://{pwd.getpwuid(os.geteuid()).pw_name}@127.0.0.1:{self.port}"
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
+        """Runs it, with more lines of configuration."""
         assert SSHD is not None
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
@@ -57,7 +58,7 @@ class SshServer:
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\nPidFile none\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
             f"PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
-            f"SetEnv HOME={self.home} TMPDIR={self.temporary}\n"
+            f"SetEnv HOME={self.home} TMPDIR={self.temporary}\n" + "".join(f"{line}\n" for line in more)
         )
         command = [SSHD, "-D", "-f", f"{self.folder}/config"]
         # Newer servers shut out for a while whoever failed, which here is the next test.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-import shutil
+from pathlib import Path
 
 import pytest
 
 from tta_lite.measure.device import armnn_setup
-from tta_lite.measure.device.armnn_setup import CHOSEN, LIBRARIES, armnn_root, emulated_armnn, setup_armnn
+from tta_lite.measure.device.armnn_setup import CHOSEN, LIBRARIES, PROGRAMS, armnn_root, emulated_armnn, setup_armnn
 from tta_lite.measure.device.transport import DeviceError
 
 BOOKWORM = {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"}
@@ -33,8 +33,10 @@ def host(tmp_path, monkeypatch):
     """-> a function that installs the programs; it returns where they write down how they were called."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("sh", "env", "touch", "mkdir", "echo", "ls"):
-        (programs / name).symlink_to(shutil.which(name))
+    for folder in ("/usr/bin", "/bin"):
+        for program in Path(folder).iterdir():
+            if program.name not in PROGRAMS and not (programs / program.name).is_symlink():
+                (programs / program.name).symlink_to(program)
     log = tmp_path / "log"
 
     def install(update="true", install=DOWNLOADS, trial="true", without=(), release=BOOKWORM):

@@ -49,8 +49,9 @@ def test_each_form_gives_its_way(connect: str, kind: type, title: str) -> None:
     ],
 )
 def test_another_form_is_refused_with_those_that_there_are(connect: str) -> None:
-    with pytest.raises(InputError, match=r"--connect takes local, ssh://\[user@\]host\[:port\], adb:SERIAL") as caught:
+    with pytest.raises(InputError, match="--connect takes local, ") as caught:
         open_transport(connect)
+    assert all(form in str(caught.value) for form in ("ssh://[user@]host[:port]", "emulated", "adb:SERIAL"))
     assert repr(connect) in str(caught.value)
 
 

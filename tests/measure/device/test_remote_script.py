@@ -64,7 +64,7 @@ class Side:
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None and not stream.closed:
                 stream.close()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @pytest.fixture
@@ -99,9 +99,9 @@ def test_a_program_that_runs_ends_with_the_input(side: Side, tmp_path: Path) -> 
     assert is_alive(pid) and children
     side.process.stdin.close()
     assert side.process.stdout.read() == b"mark swept\n"
-    assert side.process.wait(10) == 0
+    assert side.process.wait(60) == 0
     assert all(ends(child) for child in (pid, *children))
-    assert running.wait(10) == 0
+    assert running.wait(60) == 0
     assert not os.path.exists(side.folder)
 
 
@@ -109,16 +109,35 @@ def test_silence_ends_everything(shell: list[str], tmp_path: Path) -> None:
     side = Side(shell, tmp_path, silence_s=1)
     children = descendants(side.process.pid)
     # Its input stays open, as after a cut that nobody noticed.
-    assert side.process.wait(10) == -9
+    assert side.process.wait(60) == -9
     assert becomes_true(lambda: not os.path.exists(side.folder))
     assert all(ends(child) for child in children)
     side.end()
 
 
+def test_a_program_that_leaves_its_group_ends_too(side: Side, tmp_path: Path) -> None:
+    leaves = f"setsid sh -c 'echo $$ > {tmp_path}/pid; cd .tta; exec sleep 1000' >/dev/null 2>&1 &"
+    words = ["sh", "-c", f"{leaves} until [ -s {tmp_path}/pid ]; do sleep 0.1; done"]
+    assert side.call(remote_script.run(side.folder, "1", words)).code == "0"
+    pid = number_in(tmp_path / "pid")
+    # One beside it, and one whose folder only begins the same, are not ours.
+    os.mkdir(f"{side.folder}-other")
+    others = [subprocess.Popen(["sleep", "1000"], cwd=folder) for folder in (tmp_path, f"{side.folder}-other")]
+    try:
+        assert is_alive(pid)
+        side.end()
+        assert ends(pid)
+        assert all(other.poll() is None for other in others)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
 def test_a_hang_up_ends_everything(side: Side) -> None:
     children = descendants(side.process.pid)
     side.process.terminate()
-    assert side.process.wait(10) == 0
+    assert side.process.wait(60) == 0
     assert not os.path.exists(side.folder)
     assert all(ends(child) for child in children)
 
@@ -135,7 +154,7 @@ def test_a_program_is_ended_by_its_number(side: Side, tmp_path: Path) -> None:
     assert is_alive(pid)
     assert side.call(remote_script.end(side.folder, "7")).code == "0"
     assert ends(pid)
-    answer = answered("m", *running.communicate(timeout=10))
+    answer = answered("m", *running.communicate(timeout=60))
     assert answer is not None and (answer.code, answer.stderr) == ("137", b"")
     assert os.listdir(f"{side.folder}/.tta") == []
 

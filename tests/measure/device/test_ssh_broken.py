@@ -36,17 +36,17 @@ def hanging(told: Path) -> list[str]:
     return ["sh", "-c", f"sleep 1000 & echo $! > {told}; wait"]
 
 
-def nothing_is_left(server: SshServer, limit_s: float = 5) -> bool:
+def nothing_is_left(server: SshServer, limit_s: float = 30) -> bool:
     return becomes_true(lambda: not os.listdir(server.temporary), limit_s)
 
 
 def test_a_hung_command_is_ended_on_the_board_too(server: SshServer, tmp_path: Path) -> None:
     with server.transport() as board:
-        with pytest.raises(DeviceError, match=r"did not end within 1 s and was ended\. Received: sh -c"):
-            board.run(hanging(tmp_path / "pid"), timeout_s=1)
+        with pytest.raises(DeviceError, match=r"did not end within 2 s and was ended\. Received: sh -c"):
+            board.run(hanging(tmp_path / "pid"), timeout_s=2)
         assert ends(number_in(tmp_path / "pid"))
         # The board is as good as before.
-        assert board.run(["echo", "on"], timeout_s=10).stdout == "on\n"
+        assert board.run(["echo", "on"], timeout_s=60).stdout == "on\n"
     assert nothing_is_left(server)
 
 
@@ -54,7 +54,7 @@ def test_what_a_program_leaves_running_is_ended(server: SshServer, tmp_path: Pat
     with server.transport() as board:
         started = time.monotonic()
         assert board.run(["sh", "-c", f"sleep 1000 & echo $! > {tmp_path}/pid"], timeout_s=60).code == 0
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 40
         assert ends(number_in(tmp_path / "pid"))
 
 
@@ -68,7 +68,7 @@ def test_a_dropped_connection(server: SshServer, tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="the connection was lost") as caught, server.transport() as board:
         started = time.monotonic()
         board.run(hanging(tmp_path / "pid"), timeout_s=60)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 40
     thread.join()
     assert "\n" not in str(caught.value)
     assert ends(number_in(tmp_path / "pid"))
@@ -83,14 +83,14 @@ def test_a_connection_that_is_cut_without_a_sign(server: SshServer, tmp_path: Pa
     thread = threading.Thread(target=freeze)
     thread.start()
     lost = pytest.raises(DeviceError, match=r"the connection was lost: .*not responding")
-    with lost, server.transport(drop_s=2) as board:
+    with lost, server.transport(drop_s=3) as board:
         started = time.monotonic()
         board.run(hanging(tmp_path / "pid"), timeout_s=60)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 40
     thread.join()
     # The board heard nothing either. What serves the connection still stands still.
-    assert ends(number_in(tmp_path / "pid"), 15)
-    assert nothing_is_left(server, 15)
+    assert ends(number_in(tmp_path / "pid"))
+    assert nothing_is_left(server)
 
 
 def test_a_connection_that_drops_within_a_copy_leaves_no_half_file(server: SshServer, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_run_that_is_killed_here(server: SshServer, tmp_path: Path, number: in
     client = subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(private)}
     )
-    pid = number_in(tmp_path / "pid", 30)
+    pid = number_in(tmp_path / "pid")
     assert is_alive(pid)
     assert os.listdir(private)
     client.send_signal(number)
@@ -136,7 +136,7 @@ def test_a_work_folder_that_somebody_removed(server: SshServer) -> None:
     with server.transport() as board:
         subprocess.run(["rm", "-rf", board.folder], check=True)
         with pytest.raises(DeviceError, match=r"work folder .* is gone"):
-            board.run(["true"], timeout_s=10)
+            board.run(["true"], timeout_s=60)
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_a_full_disk(
         # And on the full disk a program still starts, and is still ended.
         Path(board.folder, "filler").write_bytes(bytes(small_free(small_disk)))
         with pytest.raises(DeviceError, match="was ended"):
-            board.run(hanging(tmp_path / "pid"), timeout_s=1)
+            board.run(hanging(tmp_path / "pid"), timeout_s=2)
         assert ends(number_in(tmp_path / "pid"))
     assert os.listdir(small_disk) == []
 

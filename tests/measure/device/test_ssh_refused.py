@@ -85,7 +85,7 @@ def test_options_of_the_user_that_are_for_people_change_nothing(server: SshServe
         f"LocalForward {free_port()} localhost:9\n"
     )
     with Ssh("ssh://my-board", options=("-F", str(config))) as board:
-        assert board.run(["echo", "yes"], timeout_s=10).stdout == "yes\n"
+        assert board.run(["echo", "yes"], timeout_s=60).stdout == "yes\n"
     assert not (tmp_path / "theirs").exists()
 
 
@@ -102,10 +102,21 @@ def test_a_board_that_still_starts_is_waited_for(tmp_path: Path) -> None:
     timer.start()
     try:
         with late.transport(attempts=20, pause_s=0.2) as board:
-            assert board.run(["true"], timeout_s=10).code == 0
+            assert board.run(["true"], timeout_s=60).code == 0
     finally:
         timer.join()
         late.stop()
+
+
+def test_a_server_that_allows_one_session_says_so(tmp_path: Path) -> None:
+    strict = SshServer(tmp_path)
+    strict.start("MaxSessions 1")
+    try:
+        with pytest.raises(DeviceError, match="MaxSessions"), strict.transport() as board:
+            board.run(["true"], timeout_s=60)
+        assert os.listdir(strict.temporary) == []
+    finally:
+        strict.stop()
 
 
 def test_a_machine_that_says_nothing_is_given_up() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import platform
@@ -183,21 +182,7 @@ def test_a_board_of_another_kind_is_told(monkeypatch):
         install(board)
 
 
-def here() -> object:
-    """This machine's profile: its cores as they call themselves."""
-    from tta_lite.measure.machine import cpu
-
-    cores = dataclasses.replace(get_board("rk3399").cores[0], name=cpu()[0])
-    return dataclasses.replace(get_board("rk3399"), name="host", title="this machine", cores=(cores,))
-
-
-@pytest.fixture
-def real(program, monkeypatch):
-    """The real runner on this machine, by the name of a host."""
-    monkeypatch.setattr(board_benchmark, "get_board", lambda name: here() if name == "host" else get_board(name))
-
-
-def test_this_machine_by_way_of_the_runner(real, files):
+def test_this_machine_by_way_of_the_runner(program, files):
     found = bench.benchmark_together(files, rounds=2, num_runs=6, min_secs=0, warmup_runs=0, connect="local")
     assert set(found) == {"fp32", "int8"}
     for name, one in found.items():
@@ -210,7 +195,7 @@ def test_this_machine_by_way_of_the_runner(real, files):
     assert found.speedups("fp32")["fp32"].median == 1
 
 
-def test_the_runner_and_the_interpreter_agree_on_the_time(real, files):
+def test_the_runner_and_the_interpreter_agree_on_the_time(program, files):
     rules = {"rounds": 1, "num_runs": 300, "min_secs": 0.0, "warmup_runs": 50}
     by_program = bench.benchmark_together({"f": files["fp32"]}, connect="local", **rules)["f"]
     by_python = bench.benchmark_together({"f": files["fp32"]}, **rules)["f"]
@@ -231,7 +216,7 @@ def test_what_is_for_boards_needs_a_connection(files):
         bench.benchmark_together(files, connect="ssh://user@board")
 
 
-def test_a_broken_file_on_this_machine_is_one_error(real, tmp_path):
+def test_a_broken_file_on_this_machine_is_one_error(program, tmp_path):
     broken = tmp_path / "broken.tflite"
     broken.write_text("this is not a model")
     with pytest.raises(
@@ -240,14 +225,14 @@ def test_a_broken_file_on_this_machine_is_one_error(real, tmp_path):
         bench.benchmark_together({"broken": broken}, connect="local", rounds=1)
 
 
-def test_a_run_that_takes_too_long_is_ended(real, files):
+def test_a_run_that_takes_too_long_is_ended(program, files):
     with pytest.raises(DeviceError, match=r"did not end within 0\.4 s"):
         bench.benchmark_together(
             {"f": files["fp32"]}, connect="local", rounds=1, min_secs=60, timeout_s=0.4
         )  # fmt: skip
 
 
-def test_cores_alike_have_no_big_ones(real, files):
+def test_cores_alike_have_no_big_ones(program, files):
     with pytest.raises(DeviceError, match=r"--cores=big: (all cores here are alike|this kernel does not say)"):
         bench.benchmark_together(files, connect="local", cores="big", rounds=1)
 
@@ -268,7 +253,7 @@ def test_an_old_c_library_of_this_machine(program, files, tmp_path, monkeypatch)
             return super().run(argv, timeout_s=timeout_s)
 
     runs, installed = run_in_turn(
-        Old(), here(), {"f": files["int8"]}, ["--runs=1", "--min_secs=0", "--warmup_min_secs=0"], rounds=1
+        Old(), get_board("host"), {"f": files["int8"]}, ["--runs=1", "--min_secs=0", "--warmup_min_secs=0"], rounds=1
     )
     assert installed.own_libc and loaders.count(runner.LOADERS[platform.machine()]) == 2
     assert len(runs["f"]) == 1 and runs["f"][0].fully_delegated

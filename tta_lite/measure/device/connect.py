@@ -50,7 +50,7 @@ WAYS: dict[str, Way] = {
     ssh_options.SCHEME: Way(
         "ssh://[user@]host[:port]", lambda wanted: Ssh(wanted.connect, remote_folder=wanted.remote_folder)
     ),
-    "emulated": Way("emulated", lambda wanted: emulated_board(wanted.board)),
+    "emulated": Way("emulated", lambda wanted: emulated_board(wanted.board, wanted.remote_folder)),
     adb.SCHEME: Way(
         "adb:SERIAL",
         lambda wanted: Adb(wanted.connect.removeprefix(adb.SCHEME), remote_folder=wanted.remote_folder),
@@ -58,8 +58,8 @@ WAYS: dict[str, Way] = {
 }
 
 
-def emulated_board(board: str | None) -> Emulated:
-    """-> the fastest cores of a board, emulated.
+def emulated_board(board: str | None, parent: str | None = None) -> Emulated:
+    """-> the fastest cores of a board, emulated, with their work folder in `parent`.
 
     Raises:
       InputError: no board is named, or QEMU has none like its cores.
@@ -73,7 +73,7 @@ def emulated_board(board: str | None) -> Emulated:
             f"{profile.title} cannot be emulated: {PROGRAM} must have its {profile.cores[0].name}; "
             f"{', '.join(CORES)} are known to compute right. Received: {profile.cores[0].qemu_cpu or 'none'}"
         )
-    return Emulated(kinds[0], others=kinds[1:])
+    return Emulated(kinds[0], others=kinds[1:], parent=parent)
 
 
 def open_transport(connect: str, *, remote_folder: str | None = None, board: str | None = None) -> Transport:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,9 @@ from tta_lite.measure.device.emulated_cores import Caches
 from tta_lite.measure.device.emulator import Emulated
 from tta_lite.measure.device.executed import Counts, OpTally, Tally
 from tta_lite.measure.device.library import version
+from tta_lite.measure.device.local import Local
 from tta_lite.measure.device.plugins import plugin_words
-from tta_lite.measure.device.runner import MODEL, RESULTS, Run, install
+from tta_lite.measure.device.runner import GOLDEN_DIFFERS, MODEL, RESULTS, Run, install, run_file
 from tta_lite.measure.device.transport import DeviceError
 
 # An inference of a 256 x 256 network takes ten seconds under emulation, and four of them are made.
@@ -44,13 +47,16 @@ class Recorded:
     inferences: tuple[tuple[Row, ...], ...]
 
 
-def count_program(board: Emulated, command: Sequence[str], *, timeout_s: float) -> Recorded:
+def count_program(
+    board: Emulated, command: Sequence[str], *, timeout_s: float, codes: Sequence[int] = (0,)
+) -> Recorded:
     """Runs a program on an emulated board with both plugins.
 
     Args:
       board: entered.
       command: the program and its words.
       timeout_s: seconds after which it is ended.
+      codes: exit codes of a program that did what it should.
 
     Raises:
       DeviceError: it failed, ran too long, or ran in more than one thread.
@@ -63,7 +69,7 @@ def count_program(board: Emulated, command: Sequence[str], *, timeout_s: float) 
         plugin_words("cache", outs["cache"], **_arguments(board.caches)),
     ]
     finished = board.run_with_plugins(command, plugins, timeout_s=timeout_s)
-    if finished.code:
+    if finished.code not in codes:
         lines = finished.stderr.strip().splitlines() or ["no message"]
         raise DeviceError(f"{board.title}: {command[0]} ended with code {finished.code}. Received: {lines[-1]}")
     tables = {name: _read(board, out) for name, out in outs.items()}
@@ -81,7 +87,7 @@ def count_model(
     """Counts one inference of a ``.tflite`` file, on one thread and with inputs drawn at random.
 
     The first inference is not counted: it fills what is made once. The count is the same each time; what a network
-    with data-dependent work executes hangs on its inputs.
+    with data-dependent work executes hangs on its inputs. This machine runs the file too, to compare the outputs.
 
     Args:
       board: entered.
@@ -99,7 +105,12 @@ def count_model(
     command = [word.replace(board.folder, ".") for word in installed.words]
     command += [f"--model={MODEL}", f"--out={RESULTS}", f"--kernels={kernels}", "--marks", "--warmup_runs=0"]
     command += ["--warmup_min_secs=0", "--runs=1", "--min_secs=0", f"--profile_runs={int(by_op)}"]
-    recorded = count_program(board, command, timeout_s=timeout_s)
+    with tempfile.TemporaryDirectory(prefix="tta_lite_outputs_") as folder:
+        expected = outputs_here(Path(model), Path(folder), kernels=kernels, timeout_s=timeout_s)
+        for file in expected:
+            board.put(file, file.name)
+    command += [f"--expect={file.name}" for file in expected]
+    recorded = count_program(board, command, timeout_s=timeout_s, codes=(0, GOLDEN_DIFFERS))
     run = Run.from_json(Path(board.folder, RESULTS).read_text(encoding="utf-8"), RESULTS)
     if len(recorded.inferences) != 2 + by_op:
         raise DeviceError(
@@ -114,7 +125,26 @@ def count_model(
         board.caches,
         Tally.from_columns(summed(recorded.inferences[1])),
         split_by_op(recorded.inferences[2], run.profile[0]) if by_op else (),
+        run.golden,
     )
+
+
+def outputs_here(model: Path, folder: Path, *, kernels: str, timeout_s: float) -> list[Path]:
+    """-> files with this machine's outputs of the inputs that the runner draws, one an output.
+
+    Args:
+      model: the file.
+      folder: that the outputs are written to.
+      kernels: as in `count_model`.
+      timeout_s: seconds.
+
+    Raises:
+      DeviceError: it does not run here.
+    """
+    with Local() as here:
+        flags = ["--warmup_runs=0", "--warmup_min_secs=0", "--runs=1", "--min_secs=0", f"--kernels={kernels}"]
+        run_file(here, install(here), str(model.resolve()), flags=[*flags, f"--dump={folder}"], timeout_s=timeout_s)
+    return sorted(folder.iterdir(), key=lambda path: int(re.sub(r"\D", "", path.name)))
 
 
 def split_by_op(rows: Sequence[Row], events: Sequence[Mapping[str, Any]]) -> tuple[OpTally, ...]:

@@ -32,6 +32,8 @@ SETUP = "`tta-lite setup-emulator` says what to install"
 PLUGIN_VERSIONS = ((6, 0), (9, 0))
 # The addresses that a program gets then do not hang on where this machine's kernel puts QEMU: misses repeat exactly.
 RESERVED_ADDRESSES = "0x1000000000"
+# LiteRT keeps a list of the cores: on all machines with no more than these, misses are alike too.
+FIRST_CORES = 16
 ASK_TIMEOUT_S = 30
 # The number of the architecture in an ELF header.
 EM_AARCH64 = 183
@@ -146,7 +148,7 @@ class Emulated(Local):
                 f"Missing: {', '.join(absent)} (packages {', '.join(dict.fromkeys(absent.values()))})"
             )
         # A program asks on which core it runs, and hears this machine's number: all of them must be of that kind.
-        first = [self.cpu] * (max(os.sched_getaffinity(0)) + 1)
+        first = [self.cpu] * max(FIRST_CORES, max(os.sched_getaffinity(0)) + 1)
         root = emulator_root([*first, *(name.lower() for name in others)], LIBRARIES)
         super().__init__((), f"{core.title}, emulated by {self.qemu.title}", emulated=True, parent=parent)
         # A bare environment: its length moves the stack, and with it the misses.

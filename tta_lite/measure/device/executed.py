@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tta_lite.measure.device.emulated_cores import Caches
+from tta_lite.measure.device.runner import Golden
 from tta_lite.types import InputError
 
 # What the columns of the two plugins are; every other column is a kind of instruction.
@@ -106,6 +107,7 @@ class Counts:
       caches: that the misses are of.
       inference: the whole.
       ops: each op, of another inference under LiteRT's profiler; what it adds lies between them, in none.
+      outputs: how each output compares with what the same library and kernels compute on this machine.
     """
 
     cpu: str
@@ -116,10 +118,11 @@ class Counts:
     caches: Caches
     inference: Tally
     ops: tuple[OpTally, ...]
+    outputs: tuple[Golden, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """-> a dictionary of plain JSON values."""
-        return {"format": FORMAT, **dataclasses.asdict(self), "ops": [dataclasses.asdict(op) for op in self.ops]}
+        return {"format": FORMAT, **dataclasses.asdict(self)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Counts:
@@ -135,6 +138,7 @@ class Counts:
             values["caches"] = Caches(**values["caches"])
             values["inference"] = Tally(**values["inference"])
             values["ops"] = tuple(OpTally(**{**op, "tally": Tally(**op["tally"])}) for op in values["ops"])
+            values["outputs"] = tuple(Golden(**output) for output in values.get("outputs", ()))
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise InputError(f"Counts must have the fields that `Counts.to_json` writes. Received: {error}") from error

@@ -50,7 +50,7 @@ class Fit:
 
     Attributes:
       needs: the glibc that the runner and the library need.
-      has: the board's, by its profile; empty: not known, or none of glibc.
+      has: the board's, by its profile; empty: its version is not known, or it is another one.
       own_libc: whether one is brought along.
       system: what the board runs, by its profile.
     """
@@ -61,7 +61,7 @@ class Fit:
     system: str
 
     def __str__(self) -> str:
-        board = f"{self.system} has {f'glibc {self.has}' if self.has else 'none of glibc'}"
+        board = f"{self.system} has {f'glibc {self.has}' if self.has else 'no glibc that is known'}"
         if not self.system:
             board = "the profile does not say what the board has"
         how = "the kit brings a glibc of its own" if self.own_libc else "the board's own C library serves"
@@ -205,6 +205,7 @@ On the board
   Two to five minutes. {kinds}
   Each kind is measured ROUNDS=3 times in turn with 1 thread, after a pause of COOL_DOWN=5 seconds.
   Flags are handed on: ./run.sh --threads=2   Settings stand in front: ROUNDS=5 CORES=big ./run.sh
+  Where the system does not say which cores are fast, name them: CORES=all ./run.sh --cpus=4,5
   EMULATOR="qemu-aarch64 -L root" CORES=all ./run.sh tries it on another machine; its times say nothing then.
   For steady figures set the governor first, if you may:
     for f in /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor; do echo performance > $f; done

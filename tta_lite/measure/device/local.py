@@ -82,6 +82,8 @@ class Local:
     def run(self, argv: Sequence[str], *, timeout_s: float) -> Finished:
         """Runs a program within the work folder; see `Transport.run`."""
         words = [*self.prefix, *checked_words(argv)]
+        if not os.path.isdir(os.path.join(self.folder, OWN)):
+            raise DeviceError(f"{self.title}: the work folder is gone: somebody removed it. Received: {self.folder}")
         # Files and not pipes: a child that outlives the program would hold a pipe open, and us with it.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
             try:
@@ -98,7 +100,8 @@ class Local:
                 return Finished(code, "", f"{words[0]}: {error.strerror}\n")
             running = Path(self.folder, OWN, f"{process.pid}=-{process.pid}")
             try:
-                running.touch()
+                with contextlib.suppress(FileNotFoundError):
+                    running.touch()
                 code = process.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 raise DeviceError(

@@ -23,6 +23,15 @@ sweep() {
   # A program that starts from now on finds no place for its number, and does not start.
   mv "$folder/$own" "$folder/.swept"
   for file in "$folder"/.swept/*=*; do kill -KILL "${file##*=}"; done
+  # What left its group is known by where it works; a person who looks around there has a terminal.
+  ls -l /proc/[0-9]*/cwd | while read -r line; do
+    case $line in
+      *" -> $folder" | *" -> $folder/"*)
+        line=${line%%/cwd -> *}
+        pid=${line##*/}
+        read -r line < "/proc/$pid/stat" && set -- ${line##*) } && [ "$5" = 0 ] && kill -KILL "$pid" ;;
+    esac
+  done
   rm -rf "$folder" || { sleep 1; rm -rf "$folder"; }
   [ -z "$watch" ] || kill "$watch"
 }
@@ -65,22 +74,23 @@ exit 0
 """
 
 _RUN = """
-if cd "$folder/$own" && cd ..; then
+if [ -d "$folder/$own" ]; then
   lead= sign=
   if command -v setsid >/dev/null 2>&1; then lead=setsid sign=-; fi
   # The shell's own remark on a program that was killed is not the program's.
   exec 4>&2 2>/dev/null
   (
+    cd "$folder" || exit 125
     exec $lead sh -c ': > "$1=$2$$" || exit 125; shift 2; exec "$@"' \\
       sh "$own/$number" "$sign" "$@" </dev/null 2>&4 4>&-
   )
   code=$?
-  for file in "$own/$number="*; do
+  for file in "$folder/$own/$number="*; do
     case $file in *=-*) kill -KILL "${file##*=}" ;; esac
     rm -f "$file"
   done
   # Where this was taken away, the program was ended and did not end.
-  [ -d "$own" ] || code=gone
+  [ -d "$folder/$own" ] || code=gone
   exec 2>&4 4>&-
 else code=gone; fi
 """

@@ -71,6 +71,9 @@ def read_results(path: str | Path) -> Results:
         if record["format"] != FORMAT:
             raise ValueError(f"format {record['format']}")
         kit = {name: record["kit"][name] for name in KIT_KEYS}
+        texts = [*(kit[name] for name in KIT_KEYS if name != "own_libc"), *(one["cores"] for one in record["runs"])]
+        if strange := [one for one in texts if not isinstance(one, str)]:
+            raise TypeError(f"{strange[0]!r} in the place of a text: model_sha256, cores or another")
         emulated = bool(record["emulated"])
         turns = [(one["cores"], Run.from_json(json.dumps(one["result"]), str(file))) for one in record["runs"]]
         if not turns:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from tta_lite.measure.device.client import Answer, answered, communicate, marked
 from tta_lite.measure.device.keeper import Keeper, KeeperError
 from tta_lite.measure.device.remote import RemoteTransport
 from tta_lite.measure.device.ssh_options import SshTarget, master_options, session_words
+from tta_lite.measure.device.transport import DeviceError
 
 # sun_path holds 108 bytes, and OpenSSH adds a random end of 17 to the name until it listens.
 _LONGEST_SOCKET = 90
@@ -137,6 +139,14 @@ class Ssh(RemoteTransport):
             return one_line(complaints) or "the copy ended early."
         raise self._lost(complaints)
 
+    def _lost(self, complaint: bytes) -> DeviceError:
+        if b"Session open refused by peer" in complaint:
+            return self._error(
+                "the board's SSH server allows no second session in a connection; `MaxSessions` in its sshd_config "
+                "must be 3 or more, or not there."
+            )
+        return super()._lost(complaint)
+
     def _session(self, command: str) -> list[str]:
         return session_words(self._socket, command)
 
@@ -152,7 +162,8 @@ class Ssh(RemoteTransport):
 
 def _private_folder() -> str:
     folder = tempfile.mkdtemp(prefix="tta-ssh-")
-    if len(folder) <= _LONGEST_SOCKET:
+    # OpenSSH reads spaces and signs in a socket's path in ways of its own.
+    if len(folder) <= _LONGEST_SOCKET and re.fullmatch(r"[A-Za-z0-9_./+-]+", folder):
         return folder
     os.rmdir(folder)
     return tempfile.mkdtemp(prefix="tta-ssh-", dir="/tmp")

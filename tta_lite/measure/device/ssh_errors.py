@@ -81,7 +81,7 @@ def explained(target: SshTarget, complaint: str, output: str, offered: str | Non
         return f"the board's host key is refused: {last_line(complaint)}. Try {by_hand}, which says more."
     if is_passing(complaint):
         return f"the board cannot be reached: {last_line(complaint)}. Is it on, and does {by_hand} reach it?"
-    if complaint:
+    if complaint and not output:
         return f"the connection cannot be made: {last_line(complaint)}. Try {by_hand}."
     said = f" It said: {output[:200]!r}" if output else ""
     return f"the board did not answer as a POSIX shell does; {by_hand} sh -c true must work there.{said}"

@@ -102,7 +102,7 @@ def master_options(socket: str, *, connect_s: float, drop_s: float, extra: Seque
         "ServerAliveInterval": str(every_s),
         "ServerAliveCountMax": str(max(1, int(drop_s / every_s))),
         "ControlMaster": "yes",
-        "ControlPath": socket.replace("%", "%%"),
+        "ControlPath": socket,
         "ControlPersist": "no",
         # What a user's configuration may add for people is nothing for programs.
         "RemoteCommand": "none",
@@ -123,4 +123,4 @@ def session_words(socket: str, command: str) -> list[str]:
     Without that connection it fails: left to itself, the client would make a new one.
     """
     lone = ["-F", "none", "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-o", "BatchMode=yes", "-T"]
-    return ["ssh", *lone, "-S", socket.replace("%", "%%"), "--", "board", command]
+    return ["ssh", *lone, "-S", socket, "--", "board", command]

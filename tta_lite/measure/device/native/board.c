@@ -39,26 +39,29 @@ static bool is_there(int cpu) {
   return CPU_ISSET(cpu, &allowed);
 }
 
-/* -> a figure that is larger for faster cores; -1: the system does not say. */
-static long speed(int cpu) {
-  long capacity = number_of(CPU "cpu_capacity", cpu);
-  return capacity > 0 ? capacity : number_of(CPU "cpufreq/cpuinfo_max_freq", cpu);
-}
+/* Figures that are larger for faster cores. The first is 1024 for all where a device tree names no capacities. */
+static const char *const speeds[] = {CPU "cpu_capacity", CPU "cpufreq/cpuinfo_max_freq"};
 
 void find_cores(const char *kind, bool *found) {
-  long fastest = -1, slowest = -1;
-  for (int cpu = 0; cpu < MOST_CPUS; cpu++) {
-    if (!(found[cpu] = is_there(cpu))) continue;
-    long own = speed(cpu);
-    if (own > fastest) fastest = own;
-    if (own >= 0 && (slowest < 0 || own < slowest)) slowest = own;
-  }
+  bool known = false;
+  for (int cpu = 0; cpu < MOST_CPUS; cpu++) found[cpu] = is_there(cpu);
   if (!strcmp(kind, "all")) return;
   if (strcmp(kind, "big") && strcmp(kind, "little")) fail("--cores must be big, little or all. Received: %s", kind);
-  if (fastest < 0) fail("--cores=%s: this kernel does not say how fast its cores are. Name them: --cpus=4,5", kind);
-  if (fastest == slowest) fail("--cores=%s: all cores here are alike. Expected: --cores=all", kind);
-  for (int cpu = 0; cpu < MOST_CPUS; cpu++)
-    found[cpu] = found[cpu] && speed(cpu) == (strcmp(kind, "big") ? slowest : fastest);
+  for (size_t i = 0; i < sizeof speeds / sizeof *speeds; i++) {
+    long fastest = -1, slowest = -1;
+    for (int cpu = 0; cpu < MOST_CPUS; cpu++) {
+      long own = found[cpu] ? number_of(speeds[i], cpu) : -1;
+      if (own > fastest) fastest = own;
+      if (own >= 0 && (slowest < 0 || own < slowest)) slowest = own;
+    }
+    known = known || fastest >= 0;
+    if (fastest == slowest) continue;
+    for (int cpu = 0; cpu < MOST_CPUS; cpu++)
+      found[cpu] = found[cpu] && number_of(speeds[i], cpu) == (strcmp(kind, "big") ? slowest : fastest);
+    return;
+  }
+  if (known) fail("--cores=%s: all cores here are alike. Expected: --cores=all", kind);
+  fail("--cores=%s: this kernel does not say how fast its cores are. Name them: --cpus=4,5", kind);
 }
 
 void parse_cpus(const char *text, bool *found) {

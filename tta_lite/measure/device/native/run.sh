@@ -10,22 +10,30 @@ PROFILE_RUNS=${PROFILE_RUNS:-10}
 OUT=${OUT:-results.json}
 
 ended() {
-  rm -f run.json "$OUT.part"
+  rm -f run.json run.json.part "$OUT.part"
 }
 trap ended EXIT
 trap 'exit 130' INT TERM HUP
+
+full() {
+  echo "error: $OUT cannot be written: is the disk full?" >&2
+  exit 1
+}
 
 code=0
 between=
 emulated=false
 [ -n "${EMULATOR:-}" ] && emulated=true
-printf '{"format": 1, "emulated": %s, "kit": %s, "runs": [' "$emulated" "$(cat kit.json)" >"$OUT.part" || exit 1
+printf '{"format": 1, "emulated": %s, "kit": %s, "runs": [' "$emulated" "$(cat kit.json)" >"$OUT.part" || full
 round=1
 while [ "$round" -le "$ROUNDS" ]; do
   for cores in $CORES; do
-    sleep "$COOL_DOWN"
+    sleep "$COOL_DOWN" || exit 1
+    # All cores are the system's to choose from; --cpus=4,5 can name some then.
+    chosen="--cores=$cores"
+    [ "$cores" = all ] && chosen=
     echo "round $round of $ROUNDS, $cores cores"
-    ${EMULATOR:-} @RUNNER@ --library=./lib/libLiteRt.so --model=model.tflite --out=run.json "--cores=$cores" \
+    ${EMULATOR:-} @RUNNER@ --library=./lib/libLiteRt.so --model=model.tflite --out=run.json $chosen \
       "--profile_runs=$PROFILE_RUNS" @GOLDEN@ "$@" 2>runner.log
     status=$?
     if [ "$status" -ne 0 ] && [ "$status" -ne 3 ]; then
@@ -34,17 +42,17 @@ while [ "$round" -le "$ROUNDS" ]; do
       exit 1
     fi
     [ "$status" -eq 3 ] && code=3
-    printf '%s\n{"cores": "%s", "round": %s, "result": ' "$between" "$cores" "$round" >>"$OUT.part"
-    cat run.json >>"$OUT.part"
-    printf '}' >>"$OUT.part"
+    printf '%s\n{"cores": "%s", "round": %s, "result": ' "$between" "$cores" "$round" >>"$OUT.part" &&
+      cat run.json >>"$OUT.part" && printf '}' >>"$OUT.part" || full
     between=,
   done
   round=$((round + 1))
 done
-printf ']}\n' >>"$OUT.part" && mv "$OUT.part" "$OUT" || {
-  echo "error: $OUT cannot be written: is the disk full?" >&2
+if [ -z "$between" ]; then
+  echo "error: nothing was run. Expected: ROUNDS of 1 or more, and CORES. Received: $ROUNDS, $CORES" >&2
   exit 1
-}
+fi
+printf ']}\n' >>"$OUT.part" && mv "$OUT.part" "$OUT" || full
 if [ "$code" -eq 3 ]; then
   echo "THE OUTPUTS ARE NOT THOSE THAT WERE EXPECTED: see \"golden\" in $OUT" >&2
 else
