@@ -65,12 +65,12 @@ def test_a_prediction_is_the_sum_of_its_ops(tflite):
 
 def test_a_type_outside_the_fit_is_refused():
     images = list(np.random.default_rng(0).normal(size=(2, 1, 10, 10, 8)).astype(np.float32))
-    with pytest.raises(InputError, match="of the types fp32.*Received: one of type int8"):
+    with pytest.raises(InputError, match=r"of the types fp32.*Received: one of type int8"):
         predict(export_tflite(net(), INT8, images), MODEL)
 
 
 def test_macs_of_a_kind_outside_the_fit_are_refused():
-    with pytest.raises(InputError, match="says nothing of some ops.*DEPTHWISE_CONV_2D of 'side'"):
+    with pytest.raises(InputError, match=r"says nothing of some ops.*DEPTHWISE_CONV_2D of 'side'"):
         predict(export_tflite(net(L.DepthwiseConv2D(3, name="side"), L.Conv2D(2, 1)), FP32), MODEL)
 
 
@@ -178,7 +178,7 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(InputError, match="Received: .*none.json"):
+    with pytest.raises(InputError, match=r"Received: .*none\.json"):
         load_model(tmp_path / "none.json")
 
 
