@@ -42,7 +42,7 @@ def test_layers_are_measured_once_a_file_and_rule(tmp_path, files):
     # What a board ran is profiled there, and is another measurement.
     there = {"connect": "ssh://user@board", "board": "rk3399", "cores": "big", "cool_down_secs": 5.0}
     again(**there)
-    assert calls[2][1] == {**RULES, **there, "num_threads": 1}
+    assert calls[2][1] == {**RULES, **HERE, **there, "num_threads": 1}
     calls.pop()
     files["G2"].write_bytes(b"another")
     again()
