@@ -12,7 +12,7 @@ each, trains the promising ones, measures after each step, and stops as soon as 
 it would do and how long that takes. Every flag can stand in the TOML file of --config instead, under its own name. The
 same command goes on where a killed run stopped. Latencies are those of this machine and not the board's, unless
 --connect=ssh://user@host or adb:SERIAL names the board itself; --connect=emulated adds what each row gives an emulated
-core of it to do (docs/boards.md).
+core of it to do (docs/boards.md). With --latency_model (tta-lite predict) they are predicted, and marked as such.
 
 Writes the run folder --out: table.md, table.csv, report.html, plots/, steps/ and artifact/.
 """
@@ -134,10 +134,14 @@ def main(argv: Sequence[str]) -> None:
         print(f"{step}: {why}")
     if _DRY_RUN.value:
         _print_plan(program.plan(model, task, request, known))
+        if _timing.LATENCY_MODEL.value:
+            _print_forecast(model, task, request)
         return
     values = {holder.name: holder.value for holder in _FLAGS}
     # The path may change, the network may not.
     values["model_sha256"] = digest(_MODEL.value)
+    if _timing.LATENCY_MODEL.value:
+        values["latency_model_sha256"] = digest(_timing.LATENCY_MODEL.value)
     recipe = describe_run(values, recipe="guideline", seed=_task.SEED.value)
     folder = RunFolder.open(_OUT.value, recipe, display_flags=DISPLAY_FLAGS)
     print(f"run folder: {_OUT.value}", flush=True)
@@ -188,6 +192,16 @@ def _print_plan(lines: Sequence[PlanLine]) -> None:
         what = line.why or f"at most {duration(line.seconds)}: {'; '.join(line.trials)}"
         print(f"{line.step}: {what}")
     print(f"in all at most {duration(total)} on this machine; it stops as soon as the budget is met")
+
+
+def _print_forecast(model: keras.Model, task: Task, request: Request) -> None:
+    from tta_lite.guideline.forecast import forecast
+    from tta_lite.measure.latency_model import load_model
+
+    latency = load_model(_timing.LATENCY_MODEL.value)
+    print(f"predicted for {latency.place.board}, not measured; each step on the unmodified network alone:")
+    for one in forecast(model, task, request, latency):
+        print(f"  {one}", flush=True)
 
 
 def _pairs(texts: Sequence[str]) -> Mapping[str, str]:

@@ -13,6 +13,8 @@ from tests import networks
 from tta_lite.compat import keras
 from tta_lite.export.tflite import export_tflite
 from tta_lite.measure.benchmark import benchmark_together
+from tta_lite.measure.count_cost import CORTEX_A72
+from tta_lite.measure.device.executed import Tally
 from tta_lite.measure.latency_model import KindCost, LatencyModel, NetworkCost, Place, Sizes, load_model
 from tta_lite.measure.op_features import OpFeatures
 from tta_lite.measure.predict import predict
@@ -178,9 +180,19 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"Received: .*none\.json"):
+    with pytest.raises(InputError, match=r"Received: .*none.json"):
         load_model(tmp_path / "none.json")
 
 
 def test_an_op_that_takes_no_time_takes_none():
     assert MODEL.op_us(OpFeatures(0, "PAD", "pad", "none", "fp32", values=1000)) == 0.0
+
+
+def test_busy_cycles_are_those_of_the_busiest_part():
+    loads = Tally({"load_simd": 90, "float_multiply_add": 60, "branch": 10}, 0, 0, 0, 0)
+    assert CORTEX_A72.cycles(loads) == (90.0, 90.0)
+    # Three are decoded a cycle.
+    mixed = Tally(dict.fromkeys(("load", "store", "branch", "float_multiply_add", "other", "system"), 100), 0, 0, 0, 0)
+    assert CORTEX_A72.cycles(mixed)[0] == 200
+    missing = Tally({"float_multiply_add": 60}, 0, 0, 100, 10)
+    assert CORTEX_A72.cycles(missing) == (60.0, 60.0 + 100 * CORTEX_A72.l1_miss + 10 * CORTEX_A72.l2_miss)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tta_lite.report import columns, table
 from tta_lite.report.headline import headline
+from tta_lite.report.language import KOREAN
 from tta_lite.types import Latency, LedgerEntry, MeasuredOn, Report, Verdict
 
 
@@ -193,3 +194,24 @@ def test_headline_without_figures(ladder, skipped_entry):
     )
     bare = LedgerEntry("G1", "", Verdict.TAKEN, "", Report(), 0.0)
     assert headline([ladder[0], bare], chosen="G1").sentence == "G1 against the unmodified net."
+
+
+def test_a_predicted_latency_says_so_under_every_table(ladder):
+    place = MeasuredOn("predicted for a board", "predicted, by a model of LiteRT", "", 1, "some core")
+    rows = []
+    for entry in ladder:
+        p50 = entry.report.latency_ms.p50
+        latency = Latency(p50, math.nan, p50, 0.8 * p50, 1.25 * p50, math.nan, 0)
+        kept = with_report(entry, latency_ms=latency, measured_on=place, init_s=None, peak_memory_bytes=None)
+        said = {"low_ms": 0.8 * p50, "high_ms": 1.25 * p50, "coverage": 0.9, "warnings": ["one odd op"]}
+        rows.append(dataclasses.replace(kept, details={**kept.details, "predicted": said}))
+    text = "\n".join(table.footnotes(rows))
+    assert "Latency: predicted for a board by a model of LiteRT, 1 thread, not measured." in text
+    assert "Interval of the predicted latencies (90%), ms: none 490 – 766" in text
+    assert "Beyond what the model was fitted to: none: one odd op" in text
+    assert "on the board" not in text and "Timed runs" not in text
+    assert "The latencies are predicted, not measured." in headline(rows).caution
+    # There is no 90th percentile of what was not run.
+    assert lines_of(table.to_markdown(rows))[2][6] == "–"
+    assert "예측값" in "\n".join(table.footnotes(rows, say=KOREAN))
+    assert "예측값" in headline(rows, say=KOREAN).caution

@@ -93,7 +93,7 @@ def run(
     Raises:
       InputError: the network or the data cannot be used, or what is limited cannot be measured.
     """
-    setting = _setting(task, request)
+    setting = setting_of(task, request)
     steps = guideline_steps(setting)
     runtime = request.board.runtime(request.runtime)
     rows = [step.name for step in steps]
@@ -150,17 +150,16 @@ def plan(model: keras.Model, task: Task, request: Request, known: Preflight) -> 
       request: as for `run`.
       known: what `preflight` found.
     """
-    setting = _setting(task, request)
+    setting = setting_of(task, request)
     step_s = _seconds_a_step(model, task) if setting.trains else 0.0
     score_s = _seconds_to_score(model, task)
-    first = LedgerEntry(START, "", Verdict.TAKEN, "", Report(accuracy=100.0), 0.0)
-    state = State(request.budget, Candidate(model), START, {START: first})
+    state = first_state(model, request)
     # A file, the worker's start and its runs.
     timing_s = request.rules["rounds"] * (0.5 + request.rules["min_secs"] / request.rules["rounds"])
     cost = Cost(finishes=1, finish_s=known.convert_s + score_s, last_s=timing_s)
     lines = [PlanLine(START, "", ("the unmodified network",), cost)]
     for place, step in enumerate(guideline_steps(setting), start=1):
-        why = _known_gate(step, state)
+        why = known_gate(step, state)
         if why:
             lines.append(PlanLine(step.name, why, (), Cost()))
             continue
@@ -182,7 +181,14 @@ def plan(model: keras.Model, task: Task, request: Request, known: Preflight) -> 
     return lines
 
 
-def _known_gate(step: Step, state: State) -> str:
+def first_state(model: keras.Model, request: Request) -> State:
+    """-> where a run begins, as far as it is known before anything is measured."""
+    first = LedgerEntry(START, "", Verdict.TAKEN, "", Report(accuracy=100.0), 0.0)
+    return State(request.budget, Candidate(model), START, {START: first})
+
+
+def known_gate(step: Step, state: State) -> str:
+    """-> why a step is left out, as far as that is known before anything is measured; empty: it is tried."""
     try:
         return sentence(step.gate(state))
     except InputError:
@@ -190,7 +196,8 @@ def _known_gate(step: Step, state: State) -> str:
         return ""
 
 
-def _setting(task: Task, request: Request) -> Setting:
+def setting_of(task: Task, request: Request) -> Setting:
+    """-> what the steps need to know of the task and of what is wanted."""
     return Setting(
         request.settings,
         request.board,

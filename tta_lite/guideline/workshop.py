@@ -29,6 +29,8 @@ from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, re
 from tta_lite.measure.benchmark import Comparison, benchmark, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
+from tta_lite.measure.latency_model import load_model
+from tta_lite.measure.predict import predict
 from tta_lite.models.files import load_network
 from tta_lite.tasks.stream import first_inputs
 from tta_lite.training.callbacks import EpochsDone
@@ -118,6 +120,9 @@ class Workshop:
                 _check_ops(tflite, self.runtime, [layer.name for layer in shown.layers])
             atomic_write(folder / FILE, tflite)
             _check_it_runs(folder / FILE)
+            if self.rules.get("latency_model"):
+                # What the model of latency does not know is told of this setting, and does not end the run.
+                predict(tflite, load_model(self.rules["latency_model"]))
         except InputError as error:
             return Sketch(fault=fault_of(error))
         needs = {

@@ -8,12 +8,9 @@ are two ends: all of it, and nothing. Imports no TensorFlow.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
-from tta_lite.measure.device.executed import Counts, Tally
-from tta_lite.types import InputError
+from tta_lite.measure.device.executed import Tally
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,21 +78,3 @@ CORTEX_A72 = CoreCosts(
         "the core's peak; lines: estimates"
     ),
 )
-
-
-def read_counts(path: str | Path) -> dict[str, Counts]:
-    """-> file -> its counts, of what `tta-lite counts --out` wrote.
-
-    Raises:
-      InputError: it is no such file.
-    """
-    try:
-        records = json.loads(Path(path).read_text(encoding="utf-8"))["counts"]
-        return {
-            record["graph"]: Counts.from_json({key: value for key, value in record.items() if key != "graph"})
-            for record in records
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"Expected a file that `tta-lite counts --out` wrote. Received: {path}, {type(error).__name__}: {error}"
-        ) from error

@@ -32,15 +32,15 @@ _COPIES = (
     "SPACE_TO_BATCH_ND", "SPLIT", "SPLIT_V", "STRIDED_SLICE", "TILE", "UNPACK", *_RESHAPES,
 )  # fmt: skip
 _UNARY = (
-    "ABS", "CAST", "CEIL", "ELU", "FLOOR", "LEAKY_RELU", "NEG", "PRELU", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1",
-    "ROUND", "SQUARE",
+    "ABS", "CAST", "CEIL", "FLOOR", "NEG", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "ROUND", "SQUARE",
 )  # fmt: skip
-# The kind of an op that does no multiply-accumulates; what is not here is of a kind of its own name.
+# The kind of an op that does no multiply-accumulates; what is not here is of a kind of its own name, as what XNNPACK
+# runs in one type and leaves to LiteRT's slow kernels in another.
 KINDS: Mapping[str, str] = {
     **dict.fromkeys(("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SQUARED_DIFFERENCE", "SUB"), "add_mul"),
     **dict.fromkeys(_COPIES, "copy"),
     **dict.fromkeys(_UNARY, "activation"),
-    **dict.fromkeys(("EXP", "GELU", "LOGISTIC", "LOG", "RSQRT", "SOFTMAX", "SQRT", "TANH"), "exponential"),
+    **dict.fromkeys(("EXP", "LOGISTIC", "LOG", "RSQRT", "SQRT", "TANH"), "exponential"),
     **dict.fromkeys(("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "TRANSPOSE"), "transpose"),
     **dict.fromkeys(("MEAN", "REDUCE_MAX", "REDUCE_MIN", "SUM"), "mean"),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), "resize"),

@@ -103,7 +103,7 @@ def family(name: str) -> str:
     ('mobilenet_v2', 'resnet', 'pose_mobilenet_v2')
     """
     first = re.split(r"[-.]", name)[0]
-    found = re.match(r"[A-Za-z]+(?:_[A-Za-z]+)*(?:_v\d+)?", first)
+    found = re.match(r"[A-Za-z]+(?:_[A-Za-z]+(?![A-Za-z\d]))*(?:_v\d+)?", first)
     return found.group() if found else first
 
 

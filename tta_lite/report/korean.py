@@ -86,7 +86,9 @@ TEXTS: dict[str, str] = {
     " Timed runs a row: {count}.": " 행당 측정 횟수: {count}회.",
     " Timed runs a row: {least} to {most}.": " 행당 측정 횟수: {least}~{most}회.",
     "Latency: {where}.": "지연 시간: {where}.",
-    "{how}, not measured": "{how}, 측정값이 아닌 예측값",
+    "predicted for {board} by a model of {runtime}, {threads}, not measured": (
+        "{board}에 대한 예측값({runtime} 모델, {threads}), 측정값 아님"
+    ),
     "Interval of the predicted latencies ({share}), ms: {told}.": "예측 지연 시간의 구간({share}), ms: {told}.",
     "Beyond what the model was fitted to: {told}.": "예측 모델의 적합 범위를 벗어난 부분: {told}.",
     "The latencies are predicted, not measured.": "지연 시간은 측정값이 아닌 예측값입니다.",

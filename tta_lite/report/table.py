@@ -142,8 +142,12 @@ def where_text(place: MeasuredOn, say: Language = ENGLISH) -> str:
     if not place.board or place.board.startswith(THIS_MACHINE):
         return say("{how}, on this machine ({cpu}), which is not the board", how=how, cpu=place.cpu)
     if place.board.startswith(PREDICTED):
-        # The board's text says of what; the interval stands in a line of its own.
-        return say("{how}, not measured", how=", ".join(part for part in (place.runtime, place.board, threads) if part))
+        return say(
+            "predicted for {board} by a model of {runtime}, {threads}, not measured",
+            board=place.board.removeprefix(f"{PREDICTED} for "),
+            runtime=place.runtime.removeprefix(f"{PREDICTED}, by a model of "),
+            threads=threads,
+        )
     if place.emulated:
         return say(
             "{how}, on an emulated {board} ({cpu}), which is not the board itself",
