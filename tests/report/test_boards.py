@@ -154,6 +154,16 @@ def test_without_a_page_the_record_is_kept(tmp_path):
     assert boards.section(tmp_path / "none") == f"{boards.BEGIN}\n{boards.END}"
 
 
+def test_a_network_that_was_replaced_is_no_longer_shown(tmp_path, run):
+    boards.keep(run, boards.record_of(results(tmp_path), None))
+    (run / "artifact").mkdir()
+    for digest, there in (("ab" * 32, True), ("cd" * 32, False)):
+        manifest = {"format": 3, "files": {}, "model": {"sha256": digest}}
+        (run / "artifact" / "MANIFEST.json").write_text(json.dumps(manifest))
+        boards.update_page(run)
+        assert ("RK3399, G1+G2" in shown(run / "report.html")) is there
+
+
 def test_a_page_of_before_is_refused(tmp_path, run):
     path = run / "report.html"
     for text in ("", "<html></html>", f"<html>{boards.BEGIN}</html>", f"<html>{boards.END}{boards.BEGIN}</html>"):
@@ -164,7 +174,16 @@ def test_a_page_of_before_is_refused(tmp_path, run):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format": 2}', '{"format": 1}', '{"format": 1, "kit": {}, "groups": [{}]}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": 2}',
+        '{"format": 1}',
+        '{"format": 1, "kit": {}, "groups": [{}]}',
+        '{"format": 1, "kit": {"board_title": "", "row": ""}, "groups": []}',
+    ],
 )
 def test_records_of_others_are_refused(tmp_path, run, text):
     (run / "boards").mkdir()

@@ -108,7 +108,7 @@ def read_records(run: str | Path) -> list[dict[str, Any]]:
             if record["format"] != FORMAT:
                 raise ValueError(f"format {record['format']}")
             # One that was changed by hand is told here, and not by a page that is half written.
-            _view(record, ENGLISH)
+            _view({**record, "network": record["kit"]["model_sha256"]}, ENGLISH)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             said = f"{type(error).__name__}: {error}"
             raise InputError(f"{file} must hold what tta-lite wrote there. Received: {said}") from error
@@ -117,10 +117,22 @@ def read_records(run: str | Path) -> list[dict[str, Any]]:
 
 
 def section(run: str | Path, say: Language = ENGLISH) -> str:
-    """-> the page's section as HTML, between its marks; only the marks if no board measured anything."""
+    """-> the page's section as HTML, between its marks; only the marks if no board measured anything.
+
+    What was measured of a network that the run has replaced since is left out.
+    """
+    now = _network_of(run)
     template = environment().get_template(TEMPLATE)
-    view = [_view(record, say) for record in read_records(run)]
+    view = [_view(one, say) for one in read_records(run) if now in (None, one["kit"]["model_sha256"])]
     return f"{BEGIN}\n{template.render(say=say, boards=view, counts=emulated.counts_view(run, say))}{END}"
+
+
+def _network_of(run: str | Path) -> str | None:
+    try:
+        return str(read_manifest(Path(run) / ARTIFACT)["model"]["sha256"])
+    except (InputError, OSError, KeyError, TypeError):
+        # A run that has no artifact yet, or one that `artifact_of` will refuse.
+        return None
 
 
 def update_page(run: str | Path) -> Path | None:

@@ -229,13 +229,19 @@ static void dump(const struct Model *model) {
   }
 }
 
+/* Before anything is timed: a mistake is told at once. */
+static void check_counts(const struct Model *model) {
+  if (args.expects && (size_t)args.expects != model->outputs)
+    fail("--expect must be given once for each of the %zu outputs. Received: %d", model->outputs, args.expects);
+  for (int i = 0; i < args.goldens; i++)
+    if (!strchr(args.golden[i], ':')) fail("--golden must be as input.bin:output.bin. Received: %s", args.golden[i]);
+  if (args.goldens && (model->inputs != 1 || model->outputs != 1))
+    fail("--golden is for one input and one output. Received: %zu and %zu; use --input and --expect", model->inputs, model->outputs);
+}
+
 static bool check_golden(FILE *out, const struct Model *model) {
   bool all = true;
   const char *between = "";
-  if (args.expects && (size_t)args.expects != model->outputs)
-    fail("--expect must be given once for each of the %zu outputs. Received: %d", model->outputs, args.expects);
-  if (args.goldens && (model->inputs != 1 || model->outputs != 1))
-    fail("--golden is for one input and one output. Received: %zu and %zu; use --input and --expect", model->inputs, model->outputs);
   fputs("  \"golden\": [", out);
   for (int i = 0; i < args.expects; i++, between = ", ") {
     fputs(between, out);
@@ -244,8 +250,7 @@ static bool check_golden(FILE *out, const struct Model *model) {
   for (int i = 0; i < args.goldens; i++, between = ", ") {
     char input[1024];
     const char *colon = strrchr(args.golden[i], ':');
-    if (!colon || colon - args.golden[i] >= (long)sizeof input)
-      fail("--golden must be as input.bin:output.bin. Received: %s", args.golden[i]);
+    if (colon - args.golden[i] >= (long)sizeof input) fail("--golden: too long a name. Received: %s", args.golden[i]);
     memcpy(input, args.golden[i], (size_t)(colon - args.golden[i]));
     input[colon - args.golden[i]] = '\0';
     fill_from(model->input[0], input);
@@ -354,6 +359,7 @@ int main(int argc, char **argv) {
   double loaded = seconds();
   compile_model(&model, environment, file, (int)args.threads, args.kernels, false);
   double compiled = seconds();
+  check_counts(&model);
   fill_inputs(&model);
   double filled = seconds();
   infer(&model);
