@@ -44,7 +44,7 @@ LABELS = {
 }
 COST = StageCost(Stage(0, 3, "stem", "stage1_conv", 3, 30_000_000), 2.5, 2.25, 3.0)
 HEATMAPS = LayerTime("heatmaps", "CONV_2D", 15_000_000, 7.5, 7.0, 8.5)
-WHERE = "Example CPU @ 2.60GHz, 1 thread"
+WHERE = "Example CPU @ 2.60GHz"
 MADE_UP_COSTS = {
     START: LayerCosts(
         (COST, StageCost(Stage(3, 4, "heatmaps", "heatmaps", 1, 15_000_000), 7.5, 7.0, 8.5)),
@@ -56,6 +56,7 @@ MADE_UP_COSTS = {
         9.75,
         3,
         WHERE,
+        1,
     ),
     # One layer more than a table holds.
     "G2": LayerCosts(
@@ -67,6 +68,7 @@ MADE_UP_COSTS = {
         0.25,
         3,
         WHERE,
+        1,
     ),
 }
 MADE_UP_SAMPLES = Samples(

@@ -49,7 +49,7 @@ NAMES = re.compile(
     r"Firefly|RK\d+|Cortex|LiteRT|Arm NN|XNNPACK|TFLite|PoseResNet|ImageNet|Keras|Adam|Deconv|PConv|MACs|PCKh@?|"
     r"DEPTH_TO_SPACE|mobilenet\w*|shufflenet|backbone/\w+|heatmaps|stage\w+|dynamic|int8|fp16|fp32|subpixel|none|KiB|"
     r"MiB|Example CPU|Some CPU|GHz|mixed_bfloat16|b?float16|drawn|scratch|points|probabilities|made up|Linux|"
-    r"tensorflow|epochs|git|UTC|GPU|mnasnet|stem"
+    r"tensorflow|epochs|git|UTC|GPU|mnasnet|stem|b\d+_conv|(DEPTHWISE_)?CONV_2D"
 )
 ENGLISH_WORD = re.compile(r"[A-Za-z][a-z]{2,}")
 

@@ -66,7 +66,7 @@ def test_bars_of_both_networks_share_a_scale():
     assert [one["last"] for one in first] == ["stage1_conv", ""]
     assert second[0]["range"] == "0.2 – 3.0"
     assert (
-        "on Example CPU @ 2.60GHz, 1 thread; what it merges" in view["notes"][1] and "of 3 rounds" in view["notes"][1]
+        "on Example CPU @ 2.60GHz (1 thread); what it merges" in view["notes"][1] and "of 3 rounds" in view["notes"][1]
     )
     assert "none: the layers sum to 10.0 ms; the whole file takes 9.8 ms" in view["notes"][2]
     assert len(view["notes"]) == 4

@@ -74,7 +74,8 @@ class LayerCosts:
       layers: every op that the runtime ran by itself, in order; what it merged into another is counted there.
       latency_ms: p50 of the whole file, not profiled.
       rounds: how often the file had its turn.
-      where: what ran it.
+      where: the processor that ran it.
+      threads: of the runtime.
     """
 
     stages: tuple[StageCost, ...]
@@ -82,6 +83,7 @@ class LayerCosts:
     latency_ms: float
     rounds: int
     where: str
+    threads: int
 
     @property
     def macs(self) -> int:
@@ -102,7 +104,9 @@ class LayerCosts:
         """The inverse of `to_json`."""
         costs = (StageCost(**{**one, "stage": Stage(**one["stage"])}) for one in record["stages"])
         layers = (LayerTime(**one) for one in record["layers"])
-        return cls(tuple(costs), tuple(layers), record["latency_ms"], record["rounds"], record["where"])
+        return cls(
+            tuple(costs), tuple(layers), record["latency_ms"], record["rounds"], record["where"], record["threads"]
+        )
 
 
 def layer_costs(
@@ -184,8 +188,7 @@ def costs_of(tflite: bytes, runs: Sequence[Run], most: int = MOST) -> LayerCosts
     ]
     p50 = statistics.median(sample for run in runs for sample in run.samples_ms)
     ran = tuple(one for one, op in zip(layers, whole, strict=True) if op.kernels)
-    threads = f"{runs[0].threads} thread{'s' if runs[0].threads > 1 else ''}"
-    return LayerCosts(tuple(costs), ran, p50, len(runs), f"{runs[0].processor}, {threads}")
+    return LayerCosts(tuple(costs), ran, p50, len(runs), runs[0].processor, runs[0].threads)
 
 
 def _layer(op: OpTime, macs: int, rounds: Sequence[OpTime]) -> LayerTime:

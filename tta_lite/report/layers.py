@@ -96,6 +96,10 @@ def _line(one: StageCost, most_ms: float, most_macs: int, of_ms: int, of_macs: i
     }
 
 
+def _threads(found: LayerCosts, say: Language) -> str:
+    return say("1 thread") if found.threads == 1 else say("{count} threads", count=found.threads)
+
+
 def _layers(found: LayerCosts, say: Language) -> list[dict[str, str]]:
     """-> one line a layer, the slowest first."""
     slowest = sorted(found.layers, key=lambda one: -one.latency_ms)
@@ -132,7 +136,8 @@ def _notes(costs: Mapping[str, LayerCosts], of_ms: int, say: Language) -> Sequen
             "The times are those of the runtime's own profiler, in profiled runs beside the timed ones, on {where}; "
             "what it merges into another layer is counted there. Beside each, in grey, the least and the most that one "
             "of {rounds} rounds said.",
-            where=", ".join(dict.fromkeys(found.where for found in costs.values())), rounds=rounds,
+            where=", ".join(dict.fromkeys(f"{found.where} ({_threads(found, say)})" for found in costs.values())),
+            rounds=rounds,
         ),
     ]  # fmt: skip
     for row, found in costs.items():
