@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tta_lite.measure.latency_fit import Profiled, _Sample, fit_kind, fit_model, rescaled
+from tta_lite.measure.kind_fit import Sample, fit_kind
+from tta_lite.measure.latency_fit import Profiled, fit_model, rescaled
 from tta_lite.measure.latency_model import KindCost, LatencyModel, NetworkCost, Place, Sizes, amounts, moved_bytes
 from tta_lite.measure.op_features import OpFeatures
 from tta_lite.types import InputError
@@ -87,7 +88,7 @@ def test_the_fit_of_a_kind_gives_back_the_times(overhead, mac, tile, byte, power
             np.array([moved_bytes(op, SIZES) for op in some], float),
         )
 
-    samples = [_Sample(op, float(time), 0.1) for op, time in zip(seen, times(truth, seen), strict=True)]
+    samples = [Sample(op, float(time), 0.1) for op, time in zip(seen, times(truth, seen), strict=True)]
     found, _ = fit_kind("conv_1x1", samples, SIZES)
     assert np.allclose(times(found, unseen), times(truth, unseen), rtol=0.12)
     assert found.ops == 60
@@ -97,7 +98,7 @@ def test_an_interrupted_run_does_not_bend_the_fit():
     rng = np.random.default_rng(1)
     ops = [passing(rng) for _ in range(40)]
     model = true_model()
-    samples = [_Sample(op, model.op_us(op) * (30 if place % 10 == 0 else 1), 0.1) for place, op in enumerate(ops)]
+    samples = [Sample(op, model.op_us(op) * (30 if place % 10 == 0 else 1), 0.1) for place, op in enumerate(ops)]
     found, _ = fit_kind("add_mul", samples, SIZES)
     for op in ops:
         work, moved = np.array([amounts(op, SIZES)], float), np.array([moved_bytes(op, SIZES)], float)
