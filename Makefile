@@ -37,9 +37,10 @@ check: $(DEV)  ## format, lint, types and import order only
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_layering.py
 
-# All but the one that needs a trained network.
+# All but those that need a trained network, a folder of networks, or what `tta-lite setup-emulator` says.
+NOT_BY_THEMSELVES := bottleneck load predict ratios counts
 bench: $(DEV)  ## the benchmarks; figures, no verdict
-	@for file in $(filter-out benchmarks/bench_bottleneck.py benchmarks/bench_load.py,$(wildcard benchmarks/bench_*.py)); do \
+	@for file in $(filter-out $(NOT_BY_THEMSELVES:%=benchmarks/bench_%.py),$(wildcard benchmarks/bench_*.py)); do \
 	  echo "== $$file"; $(BIN)/python "$$file" || exit 1; \
 	done
 
