@@ -3,12 +3,14 @@
   tta-lite predict --profile=a.tflite,b.tflite,... --connect=ssh://user@host --profiles=profiles
   tta-lite predict --fit --profiles=profiles --board="RK3399, big cores" --out=rk3399.json
   tta-lite predict --latency_model=rk3399.json model.tflite
+  tta-lite predict --fit --counts=counts.json --out=a72.json
 
 The first command runs networks on a board and keeps the time of each of their ops; take 15 or more of several families,
 with the kinds of ops that matter to you. The second fits a model to them, with its error on families left out. The
 third prints what each layer would take, and the whole with an interval; nothing is run, and no board is needed.
 Where only whole networks could be timed, --fit with --latency_model starts from another machine's model and finds what
-all its figures must be multiplied by.
+all its figures must be multiplied by. The last fits to what an emulated core executes (tta-lite counts --ops --out):
+busy cycles, which say how the costs of networks compare there, and are no latency.
 
 Cost: profiling takes 1 to 3 s a network and round; fitting 40 networks 20 s; predicting a blink. A predicted figure is
 no measured one and is marked as predicted wherever it goes.
@@ -38,6 +40,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 3, "They are run in turn, so many times
 _NUM_THREADS = flags.DEFINE_integer("num_threads", 1, "Of the runtime there.", 1)
 _FIT = flags.DEFINE_bool("fit", False, "Fit a model to --profiles and write it to --out.")
 _PROFILES = flags.DEFINE_string("profiles", None, "A folder of <name>.tflite and <name>.<round>.json of tta_runner.")
+_COUNTS = flags.DEFINE_string("counts", None, "Or fit to a file that `tta-lite counts --ops --out` wrote.")
 _BOARD = flags.DEFINE_string("board", None, "What the model calls the machine; what its cores are called if not given.")
 _MODEL = flags.DEFINE_string("latency_model", None, "A model that --fit wrote.")
 _OUT = flags.DEFINE_string("out", None, "The model to write; or, of predictions, a JSON file.")
@@ -50,7 +53,9 @@ def main(argv: Sequence[str]) -> None:
     if _PROFILE.value:
         _collect(_given(_PROFILES))
     if _FIT.value:
-        _fit(_given(_PROFILES), _given(_OUT))
+        if bool(_COUNTS.value) == bool(_PROFILES.value):
+            raise InputError("--fit needs either --profiles or --counts. Received: both or none")
+        _fit_counts(_COUNTS.value, _given(_OUT)) if _COUNTS.value else _fit(_given(_PROFILES), _given(_OUT))
     if files:
         _predict(files, _given(_MODEL))
     if not (files or _FIT.value or _PROFILE.value):
@@ -105,6 +110,17 @@ def _fit(folder: str, out: str) -> None:
     print(f"written: {out}")
 
 
+def _fit_counts(counts: str, out: str) -> None:
+    from tta_lite.measure.counted_profiles import read_counts
+    from tta_lite.measure.latency_fit import fit_model
+
+    networks, place = read_counts(counts)
+    model = fit_model(networks, place, write=print)
+    model.save(out)
+    print(_about(model))
+    print(f"written: {out}")
+
+
 def _about(model: LatencyModel) -> str:
     lines = [f"{_where(model)}; fitted to {len(model.fitted_to)} networks"]
     for dtype, cost in model.networks.items():
@@ -146,7 +162,8 @@ def _show(file: str, found: Prediction, model: LatencyModel) -> None:
     table.add_column("layer", overflow="fold", min_width=16)
     for column in ("op", "type"):
         table.add_column(column, no_wrap=True)
-    for column in ("MACs, M", "predicted ms", "share"):
+    unit = "ms" if model.place.is_time else "M cycles"
+    for column in ("MACs, M", f"predicted {unit}", "share"):
         table.add_column(column, justify="right", no_wrap=True)
     ops = [one for one in found.ops if one.time_ms > 0]
     shown = sorted(ops, key=lambda one: -one.time_ms)[: _TOP.value] if _TOP.value else ops
@@ -164,8 +181,8 @@ def _show(file: str, found: Prediction, model: LatencyModel) -> None:
         table.add_row(f"{len(ops) - len(shown)} others", "", "", "", f"{rest:.3f}", f"{rest / found.latency_ms:.1%}")
     console.print(table)
     lines = [
-        f"{file}: predicted {found.latency_ms:.3g} ms an inference, {found.coverage:.0%} interval "
-        f"{found.low_ms:.3g} to {found.high_ms:.3g} ms",
+        f"{file}: predicted {found.latency_ms:.3g} {unit} an inference, {found.coverage:.0%} interval "
+        f"{found.low_ms:.3g} to {found.high_ms:.3g} {unit}",
         f"Predicted, not measured, for {_where(model)}",
         *(f"Warning: {warning}" for warning in found.warnings),
     ]

@@ -78,3 +78,5 @@ CORTEX_A72 = CoreCosts(
         "the core's peak; lines: estimates"
     ),
 )
+# The cores whose costs are known, by the name that QEMU has for them.
+CORES: Mapping[str, CoreCosts] = {core.name: core for core in (CORTEX_A72,)}

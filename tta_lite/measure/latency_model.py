@@ -27,6 +27,7 @@ from tta_lite.measure.op_features import DEPTHWISE_KINDS, MATRIX_KINDS, NONE, Op
 from tta_lite.types import InputError
 
 FORMAT, WHAT = 1, "tta_lite latency model"
+MICROSECONDS, CYCLES = "microseconds", "thousands of busy cycles"
 # The kind that stands for ops without MACs that the fit has not seen.
 OTHER = "other"
 # Level 1 data cache of every core here but the smallest (Cortex-A53 to A76, Zen): 32 KiB.
@@ -166,12 +167,19 @@ class Place:
       runtime: that ran them.
       threads: of it.
       machine: more of that place, as it describes itself.
+      unit: of the profiles: `MICROSECONDS`, or `CYCLES` of an emulated core, which are no time.
     """
 
     board: str
     runtime: str
     threads: int
     machine: Mapping[str, Any]
+    unit: str = MICROSECONDS
+
+    @property
+    def is_time(self) -> bool:
+        """Whether what the model predicts is a latency."""
+        return self.unit == MICROSECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,6 +255,8 @@ def load_model(path: str | os.PathLike[str]) -> LatencyModel:
 
 
 def _check(model: LatencyModel) -> None:
+    if model.place.unit not in (MICROSECONDS, CYCLES):
+        raise ValueError(f"figures in {model.place.unit!r}")
     if not set(model.networks) <= set(model.kinds) == set(model.sizes):
         raise ValueError("types that do not belong together")
     for kinds in model.kinds.values():

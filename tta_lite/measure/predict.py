@@ -43,7 +43,8 @@ class Prediction:
     """What a file would take.
 
     Attributes:
-      latency_ms: of one inference, as the p50 of a measurement.
+      latency_ms: of one inference, as the p50 of a measurement; of a model that was fitted to counts, millions of busy
+        cycles.
       low_ms: the interval's lower end,
       high_ms: and its upper end.
       coverage: the share of networks left out of the fit whose latency lay in their interval, 0..1.
@@ -143,6 +144,11 @@ def predict_together(
     Raises:
       InputError: a file cannot be predicted.
     """
+    if not model.place.is_time:
+        raise InputError(
+            f"Latencies must be predicted by a model that was fitted to times. Received: one of {model.place.unit} of "
+            f"{model.place.board}, which says how costs compare and no more"
+        )
     if num_threads != model.place.threads:
         raise InputError(
             f"The model of {model.place.board} is for {model.place.threads} thread(s). Received: {num_threads}"
