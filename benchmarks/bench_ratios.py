@@ -1,7 +1,7 @@
 """How far do models of the RK3399 reproduce the ratios of the report's Table 1, and what does its runtime do otherwise?
 
     python benchmarks/bench_counts.py --cpu=cortex-a72 --out=counts.json
-    python benchmarks/bench_ratios.py --counts=counts.json [--latency_model=host.json]
+    python benchmarks/bench_ratios.py --counts=counts.json [--latency_model=host.json or one of --fit --counts]
 
 Beside the report's seconds an image stand: MACs; busy cycles of an emulated Cortex-A72, from counted instructions and
 misses; a model of latency of another machine; and MACs where a Deconv is computed as a convolution over an image with
@@ -51,7 +51,8 @@ def main(argv: Sequence[str]) -> None:
             columns[f"A72 Mcycles, {end}"] = {row: CORTEX_A72.cycles(one)[place] / 1e6 for row, one in tallies.items()}
     if _MODEL.value:
         model = load_model(_MODEL.value)
-        columns[f"ms, predicted for {model.place.board}"] = {
+        unit = "ms" if model.place.is_time else "M busy cycles"
+        columns[f"{unit}, predicted for {model.place.board}"] = {
             row: predict(tflite, model).latency_ms for row, tflite in files.items()
         }
     print("| row | " + " | ".join(columns) + " |\n|---|" + "---:|" * len(columns))

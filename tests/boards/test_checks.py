@@ -123,8 +123,8 @@ def test_a_runtime_of_floats_alone_gains_nothing_from_integers():
 
 
 def test_counts_are_told_where_they_were_counted_alone():
-    assert "281 in int8" in int8_pays(get_board("rk3399")).why
-    assert "281" not in int8_pays(get_board("rk3399"), "armnn").why
+    assert "70 in int8" in int8_pays(get_board("rk3399")).why
+    assert "70 in" not in int8_pays(get_board("rk3399"), "armnn").why
 
 
 def test_does_sparsity_pay():

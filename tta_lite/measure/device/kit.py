@@ -79,8 +79,9 @@ def fit(board: BoardProfile, *, own_libc: bool | None = None) -> Fit:
       DeviceError: there is no runner or no library for that board.
     """
     architecture = board.architecture or DEFAULT_ARCHITECTURE
-    # zig's programs need less than any library does.
-    needs = needed_versions(build_runner(architecture), litert_library(architecture))["GLIBC"]
+    # The library first: a microcontroller has none, and its error says what runs there instead.
+    shared = litert_library(architecture)
+    needs = needed_versions(build_runner(architecture), shared)["GLIBC"]
     system = board.systems[0] if board.systems else None
     has = system.libc_version if system and system.libc == "glibc" else ""
     serves = system is None or (bool(has) and as_numbers(has) >= as_numbers(needs))
