@@ -53,8 +53,8 @@ def main(argv: Sequence[str]) -> None:
     if _PROFILE.value:
         _collect(_given(_PROFILES))
     if _FIT.value:
-        if bool(_COUNTS.value) == bool(_PROFILES.value):
-            raise InputError("--fit needs either --profiles or --counts. Received: both or none")
+        if _COUNTS.value and _PROFILES.value:
+            raise InputError("--fit is to --profiles or to --counts. Received: both")
         _fit_counts(_COUNTS.value, _given(_OUT)) if _COUNTS.value else _fit(_given(_PROFILES), _given(_OUT))
     if files:
         _predict(files, _given(_MODEL))

@@ -3,21 +3,25 @@ from __future__ import annotations
 import json
 
 import pytest
-from absl import flags
 from absl.testing import flagsaver
 
-from recipes import _app, check_runtime
+from recipes import _app
 from tests import single_op_files as one
+from tests.recipes import in_process
 from tta_lite.measure import local_runtimes
 from tta_lite.measure.runtime_answers import Answer, OpAnswer, RuntimeAnswer
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def check_runtime():
+    with in_process.recipe("check_runtime") as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def run(check_runtime, tmp_path, monkeypatch, capsys):
     """-> a function of a file's bytes and flags: the exit code and what was printed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS(["test"])
 
     def call(tflite: bytes | None, **given):
         path = tmp_path / "model.tflite"
@@ -74,7 +78,7 @@ def test_a_mistake_is_one_line_and_2(run, tmp_path, tflite, given, said):
     assert not (tmp_path / "cache").exists()
 
 
-def test_the_rewritten_file_is_asked_about_and_kept(run, tmp_path, monkeypatch):
+def test_the_rewritten_file_is_asked_about_and_kept(check_runtime, run, tmp_path, monkeypatch):
     asked = []
 
     def ask(name, tflite):

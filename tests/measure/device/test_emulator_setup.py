@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from recipes import _app, setup_emulator
+from recipes import _app
 from tests.measure.device import arm64
+from tests.recipes import in_process
 from tta_lite.measure.device import emulator, emulator_setup
 from tta_lite.measure.device.emulated_cores import CORES
 from tta_lite.measure.device.transport import DeviceError
@@ -85,29 +87,35 @@ def test_what_cannot_be_installed_is_one_error_with_the_command(bare, monkeypatc
         emulator_setup.install(["apt-get", "install", "qemu-user"])
 
 
-def run_recipe(monkeypatch: pytest.MonkeyPatch, **flags: object) -> int:
+@pytest.fixture
+def setup_emulator() -> Iterator[types.ModuleType]:
+    with in_process.recipe("setup_emulator") as loaded:
+        yield loaded
+
+
+def run_recipe(setup_emulator: types.ModuleType, monkeypatch: pytest.MonkeyPatch, **flags: object) -> int:
     for name, value in {"install": False, "runtime": "litert", "apt_sources": None, **flags}.items():
         monkeypatch.setattr(setup_emulator, f"_{name.upper()}", types.SimpleNamespace(value=value))
     return _app.guarded(setup_emulator.main, ["setup_emulator"])
 
 
-def test_the_recipe_says_the_line_and_ends_with_2(bare, capsys, monkeypatch):
-    assert run_recipe(monkeypatch) == _app.USER_MISTAKE
+def test_the_recipe_says_the_line_and_ends_with_2(setup_emulator, bare, capsys, monkeypatch):
+    assert run_recipe(setup_emulator, monkeypatch) == _app.USER_MISTAKE
     said = capsys.readouterr()
     assert "missing: qemu-aarch64 (emulates arm64 programs)" in said.out
     assert "apt-get update && apt-get install --yes --no-install-recommends qemu-user " in said.err
 
 
-def test_the_recipe_fetches_arm_nn_only_if_asked_to(capsys, monkeypatch, tmp_path):
+def test_the_recipe_fetches_arm_nn_only_if_asked_to(setup_emulator, capsys, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(setup_emulator, "needs", list)
     monkeypatch.setattr(setup_emulator, "check_cores", lambda: ["Cortex-A72: runs and counts"])
     monkeypatch.setattr(setup_emulator, "setup_armnn", lambda *, sources, say: asked.append(sources) or tmp_path)
-    assert run_recipe(monkeypatch) == 0 and asked == []
-    assert run_recipe(monkeypatch, runtime="armnn", apt_sources="bookworm.list") == 0
+    assert run_recipe(setup_emulator, monkeypatch) == 0 and asked == []
+    assert run_recipe(setup_emulator, monkeypatch, runtime="armnn", apt_sources="bookworm.list") == 0
     assert asked == [Path("bookworm.list")]
     assert f"Arm NN: {tmp_path}" in capsys.readouterr().out
-    assert run_recipe(monkeypatch, apt_sources="bookworm.list") == _app.USER_MISTAKE
+    assert run_recipe(setup_emulator, monkeypatch, apt_sources="bookworm.list") == _app.USER_MISTAKE
 
 
 def test_every_core_works_here():
