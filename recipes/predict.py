@@ -114,7 +114,7 @@ def _fit_counts(counts: str, out: str) -> None:
     from tta_lite.measure.counted_profiles import read_counts
     from tta_lite.measure.latency_fit import fit_model
 
-    networks, place = read_counts(counts)
+    networks, place = read_counts(counts, write=print)
     model = fit_model(networks, place, write=print)
     model.save(out)
     print(_about(model))

@@ -82,8 +82,8 @@ def test_a_model_of_cycles_predicts_no_latency(tmp_path, written):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"ops": ()}, r"op by op \(--ops\).* Received: no ops"),
-        ({"ops": (dataclasses.replace(counts().ops[0], kind="builtin"),)}, "Received: some by other kernels"),
+        ({"ops": ()}, r"op by op \(--ops\).* Received: none in"),
+        ({"ops": (dataclasses.replace(counts().ops[0], kind="builtin"),)}, r"all of them by XNNPACK\. Received: none"),
         ({"cpu": "cortex-a53"}, "must be of one of the cores cortex-a72.* Received: cortex-a53"),
     ],
 )
@@ -92,6 +92,17 @@ def test_counts_that_cannot_be_fitted_to(tmp_path, written, change, said):
     graph.write_bytes(net(8))
     with pytest.raises(InputError, match=said):
         read_counts(written((graph, dataclasses.replace(counts(), **change))))
+
+
+def test_one_that_cannot_be_fitted_to_is_left_out_and_told(tmp_path, written):
+    graphs = [tmp_path / "a.tflite", tmp_path / "b.tflite"]
+    for graph in graphs:
+        graph.write_bytes(net(8))
+    said = []
+    path = written((graphs[0], counts()), (graphs[1], dataclasses.replace(counts(), ops=())))
+    found, _ = read_counts(path, write=said.append)
+    assert [one.name for one in found] == ["a"]
+    assert said == ["b is left out: its ops were not counted (--ops), or cannot be told apart"]
 
 
 def test_files_that_are_no_counts(tmp_path, written):

@@ -8,7 +8,7 @@ the costs of networks compare on that core, without emulating each of them. Impo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,14 @@ def kilocycles(tally: Tally, costs: CoreCosts) -> float:
     return max(least, most - least) / 1e3
 
 
-def read_counts(path: str | Path) -> tuple[tuple[Profiled, ...], Place]:
+def read_counts(
+    path: str | Path, *, write: Callable[[str], Any] = lambda line: None
+) -> tuple[tuple[Profiled, ...], Place]:
     """-> one record a network, as a fit takes it, and what core it is of.
 
     Args:
       path: what ``tta-lite counts --ops --out`` wrote for networks that lie where they lay then.
+      write: told of networks that were left out, because their ops cannot be told apart.
 
     Raises:
       InputError: it is no such file, of several cores, or of one whose costs are not known.
@@ -55,7 +58,14 @@ def read_counts(path: str | Path) -> tuple[tuple[Profiled, ...], Place]:
             f"Received: {', '.join(sorted(cores)) or 'none'} in {path}"
         )
     core = cores.pop()
-    networks = [_profiled(graph, counts, CORES[core]) for graph, counts in found]
+    networks = []
+    for graph, counts in found:
+        if why := _unusable(counts):
+            write(f"{Path(graph).stem} is left out: {why}")
+        else:
+            networks.append(_profiled(graph, counts, CORES[core]))
+    if not networks:
+        raise InputError(f"Networks must be counted op by op (--ops), all of them by XNNPACK. Received: none in {path}")
     place = Place(found[0][1].cpu, found[0][1].runtime, 1, {"cpu": core, "emulator": found[0][1].emulator}, CYCLES)
     return tuple(networks), place
 
@@ -64,17 +74,18 @@ def _counts(record: Mapping[str, Any]) -> Counts:
     return Counts.from_json({name: value for name, value in record.items() if name != "graph"})
 
 
+def _unusable(counts: Counts) -> str:
+    if not counts.ops:
+        return "its ops were not counted (--ops), or cannot be told apart"
+    return "some of its ops ran in other kernels than XNNPACK's" if any(o.kind != "xnnpack" for o in counts.ops) else ""
+
+
 def _profiled(graph: str, counts: Counts, costs: CoreCosts) -> Profiled:
     name = Path(graph).stem
     try:
         tflite = Path(graph).read_bytes()
     except OSError as error:
         raise InputError(f"Each network must lie where it was counted. Received: {graph}, {error.strerror}") from error
-    if not counts.ops or any(op.kind != "xnnpack" for op in counts.ops):
-        raise InputError(
-            f"{name} must be counted op by op (--ops), all of them by XNNPACK. Received: "
-            f"{'no ops' if not counts.ops else 'some by other kernels'}"
-        )
     ops = [
         {"name": op.name, "kind": op.kind, "place": op.place, "samples_us": [kilocycles(op.tally, costs)]}
         for op in counts.ops

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -111,8 +112,8 @@ def test_a_connection_that_drops_within_a_copy_leaves_no_half_file(server: SshSe
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_is_killed_here(server: SshServer, tmp_path: Path, number: int) -> None:
-    private = tmp_path / "here"
-    private.mkdir()
+    # Short, as the name of a socket must be.
+    private = Path(tempfile.mkdtemp(prefix="t-"))
     program = (
         "import sys\nfrom tta_lite.measure.device.ssh import Ssh\n"
         f"with Ssh({server.address!r}, options={server.options()!r}) as board:\n"
@@ -130,6 +131,7 @@ def test_a_run_that_is_killed_here(server: SshServer, tmp_path: Path, number: in
     assert nothing_is_left(server)
     assert becomes_true(lambda: not os.listdir(private))
     assert becomes_true(lambda: not server.sessions())
+    private.rmdir()
 
 
 def test_a_work_folder_that_somebody_removed(server: SshServer) -> None:
