@@ -21,7 +21,7 @@ from absl import flags
 
 from recipes import _app
 from tta_lite.measure.device.armnn_setup import setup_armnn
-from tta_lite.measure.device.emulator_setup import check_cores, install, install_command, needs
+from tta_lite.measure.device.emulator_setup import check_cores, emulator_words, install, install_command, needs
 from tta_lite.measure.device.transport import DeviceError
 from tta_lite.types import InputError
 
@@ -49,6 +49,7 @@ def main(argv: Sequence[str]) -> None:
         )
     for line in check_cores():
         print(line)
+    print(f'A kit runs here as on a Cortex-A72: EMULATOR="{emulator_words()}" CORES=all ./run.sh')
     if _RUNTIME.value == "armnn":
         sources = Path(_APT_SOURCES.value) if _APT_SOURCES.value else None
         print(f"Arm NN: {setup_armnn(sources=sources, say=print)}")

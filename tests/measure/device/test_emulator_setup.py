@@ -110,6 +110,7 @@ def test_the_recipe_fetches_arm_nn_only_if_asked_to(setup_emulator, capsys, monk
     asked = []
     monkeypatch.setattr(setup_emulator, "needs", list)
     monkeypatch.setattr(setup_emulator, "check_cores", lambda: ["Cortex-A72: runs and counts"])
+    monkeypatch.setattr(setup_emulator, "emulator_words", lambda: "qemu -L root")
     monkeypatch.setattr(setup_emulator, "setup_armnn", lambda *, sources, say: asked.append(sources) or tmp_path)
     assert run_recipe(setup_emulator, monkeypatch) == 0 and asked == []
     assert run_recipe(setup_emulator, monkeypatch, runtime="armnn", apt_sources="bookworm.list") == 0

@@ -140,3 +140,8 @@ def _check_program() -> Path:
             raise DeviceError(f"{CHECK} cannot be compiled with {' '.join(command)}. Received: {lines[0]}")
 
     return kept(cache_folder("emulator", digest, "check"), make)
+
+
+def emulator_words(cpu: str = "cortex-a72") -> str:
+    """-> what stands before a program for arm64 to run it here, as a kit's ``run.sh`` takes it in ``EMULATOR``."""
+    return " ".join(Emulated(cpu).emulator)
