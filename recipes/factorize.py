@@ -72,6 +72,7 @@ def main(argv: Sequence[str]) -> None:
         raise InputError("--images are for a network without a --task, which has its own. Received: both")
     if _SUBPIXEL.value:
         _task.refuse("without --subpixel", _CALIBRATION, _FINETUNE_EPOCHS, _FINETUNE_RATE, _LEARNING_RATE)
+    from tta_lite.boards.profile import get_board
     from tta_lite.guideline import structure
     from tta_lite.models.files import load_network
     from tta_lite.report import table
@@ -90,9 +91,11 @@ def main(argv: Sequence[str]) -> None:
     folder.write_text("changes.txt", text + "\n")
     print(text)
     rules = _timing.rules()
+    board = get_board(_BOARD.value) if _BOARD.value else None
     entries = structure.measure_networks(
-        {"none": (model, "", "the unmodified network"), "G2": (new, "6.1.2", why)}, folder, rules
-    )
+        {"none": (model, "", "the unmodified network"), "G2": (new, "6.1.2", why)}, folder, rules,
+        runtime=board.runtime(_RUNTIME.value) if board else None,
+    )  # fmt: skip
     table.write_tables(folder, entries)
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-g2/model.keras")

@@ -90,8 +90,9 @@ def main(argv: Sequence[str]) -> None:
         print(f"added {added.layer}: {added.why}")
     why = f"backbone {_BACKBONE.value} instead of what led to {', '.join(swap.cut)}"
     entries = structure.measure_networks(
-        {"none": (model, "", "the unmodified network"), "G1": (swap.model, "6.1.1", why)}, folder, rules
-    )
+        {"none": (model, "", "the unmodified network"), "G1": (swap.model, "6.1.1", why)}, folder, rules,
+        runtime=board.runtime(_RUNTIME.value) if board else None,
+    )  # fmt: skip
     table.write_tables(folder, entries)
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-g1/model.keras")

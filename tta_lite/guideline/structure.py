@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tta_lite.boards.profile import BoardProfile
+from tta_lite.boards.runtime import Runtime
 from tta_lite.compat import keras
 from tta_lite.export.delegation import check_delegation, undelegated_ops
+from tta_lite.export.for_runtime import exported_for
 from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write
 from tta_lite.guideline.case_study import FILE, MODEL, Journal, report_on_paper, say
@@ -29,6 +31,7 @@ def measure_networks(
     journal: Journal,
     rules: Mapping[str, Any],
     *,
+    runtime: Runtime | None = None,
     write: Callable[[str], None] = say,
 ) -> list[LedgerEntry]:
     """Exports networks in float32, counts them and times them in turn; nothing is trained.
@@ -37,6 +40,7 @@ def measure_networks(
       networks: name of the row -> the model, the clause it follows, and why or how it was made.
       journal: gets ``model.keras`` and ``model.tflite`` of each, and the ledger.
       rules: ``num_threads``, ``rounds``, ``num_runs``, ``min_secs``.
+      runtime: of the board, see `tta_lite.export.for_runtime.exported_for`; None: no board is known.
       write: where progress goes.
 
     Returns:
@@ -47,7 +51,7 @@ def measure_networks(
         began = time.monotonic()
         write(f"[{index + 1}/{len(networks)}] {name}: exporting")
         folder = journal.step_dir(index, name)
-        tflite = export_tflite(model, FP32)
+        tflite = exported_for(export_tflite(model, FP32), runtime)
         atomic_write(folder / FILE, tflite)
         with atomic_path(folder / MODEL) as temporary:
             model.save(temporary)
