@@ -57,7 +57,7 @@ def ladder(task, tmp_path_factory) -> Path:
     net = keras.Model(image, L.Dense(2, activation="softmax", name="class")(L.GlobalAveragePooling2D()(x)), name="net")
     net.save(folder / "net.keras")
     run(
-        "guideline", f"--model={folder}/net.keras", *task, SEED, "--max_zip_kib=10", "--max_latency_ms=0.001",
+        "guideline", f"--model={folder}/net.keras", *task, SEED, "--max_zip_kib=10",
         "--max_accuracy_drop=100", "--backbones=mobilenet_v1_0.25", "--macs=0.6", "--sparsities=0.5", "--epochs=1",
         "--finetune_epochs=1", "--calibration_images=8", f"--out={folder}/run", *QUICK,
     )  # fmt: skip
