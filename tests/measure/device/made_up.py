@@ -61,7 +61,7 @@ class Board:
 
     title = "ssh://user@board"
     emulated = False
-    folder = "/work"
+    folder = "/there"
 
     def __init__(
         self, replies: Sequence[Any] = (), *, architecture: str = "x86_64", probes: Sequence[int] = (), **changed: Any

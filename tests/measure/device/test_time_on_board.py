@@ -53,7 +53,7 @@ def test_files_have_their_turns(paths, monkeypatch):
     assert events == [(7.0, n) for n in range(6)]
     assert seen == [(n + 1, 6, "ABC"[n % 3]) for n in range(6)]
     for words in board.runs:
-        assert words[:2] == ["/work/tta_runner", "--library=/work/libLiteRt.so"]
+        assert words[:2] == ["/there/tta_runner", "--library=/there/libLiteRt.so"]
         assert set(words[4:]) == {
             "--threads=2", "--warmup_runs=3", "--runs=4", "--min_secs=0.5", "--kernels=xnnpack", "--cores=big"
         }  # fmt: skip
@@ -132,13 +132,13 @@ def test_old_results_are_never_read_again(paths):
         def run(self, argv, *, timeout_s):
             done = super().run(argv, timeout_s=timeout_s)
             if len(self.runs) == 2:
-                self.files.pop("/work/results.json", None)
+                self.files.pop("/there/results.json", None)
             return done
 
     board = Silent([record()] * 6)
     with pytest.raises(DeviceError, match=r"there is no results\.json"):
         time_on_board(board, "rk3399", paths, **RULES)
-    assert [words for words in board.commands if words[0] == "rm"] == [["rm", "-f", "/work/results.json"]] * 2
+    assert [words for words in board.commands if words[0] == "rm"] == [["rm", "-f", "/there/results.json"]] * 2
 
 
 def test_a_golden_output_that_differs_is_a_result(paths):
@@ -152,16 +152,16 @@ def test_a_golden_output_that_differs_is_a_result(paths):
 def test_words_before_the_command(paths):
     with Board([record()]) as board:
         run_file(board, install(board), board.put(paths["A"], "a.tflite"), before=["nice", "-n", "5"])
-    assert board.runs[0][:4] == ["nice", "-n", "5", "/work/tta_runner"]
+    assert board.runs[0][:4] == ["nice", "-n", "5", "/there/tta_runner"]
 
 
 def test_an_old_c_library_is_replaced_by_one_that_is_brought(paths):
     board = Board([record()] * 2, probes=[1, 0])
     found = time_on_board(board, "rk3399", {"A": paths["A"]}, **RULES)
     assert board.runs[0][:5] == [
-        "/work/ld-linux-x86-64.so.2", "--library-path", "/work", "/work/tta_runner", "--library=/work/libLiteRt.so"
+        "/there/ld-linux-x86-64.so.2", "--library-path", "/there", "/there/tta_runner", "--library=/there/libLiteRt.so"
     ]  # fmt: skip
-    assert ["chmod", "755", "/work/ld-linux-x86-64.so.2"] in board.commands and "/work/libc.so.6" in board.files
+    assert ["chmod", "755", "/there/ld-linux-x86-64.so.2"] in board.commands and "/there/libc.so.6" in board.files
     assert found["A"].measured_on.runtime.endswith("with a glibc of its own)")
 
 
