@@ -1,7 +1,7 @@
-"""How long, and in how much memory, does a ``.tflite`` file run on this machine?
+"""How long, and in how much memory, does a ``.tflite`` file run: here, on a board, or as a model of latency predicts?
 
-Each file is run by `benchmark_worker` in a process of its own. What each figure means stands there.
-Imports no TensorFlow.
+Here each file is run by `benchmark_worker` in a process of its own, and what each figure means stands there; on a board
+by `tta_lite.measure.device`, and predicted by `tta_lite.measure.predict`. Imports no TensorFlow.
 """
 
 from __future__ import annotations
