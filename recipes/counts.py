@@ -29,7 +29,7 @@ from tta_lite.types import InputError
 
 _GRAPH = flags.DEFINE_multi_string("graph", None, "The .tflite file; may be given several times.", required=True)
 _CPU = flags.DEFINE_list("cpu", ["cortex-a72"], f"Some of {', '.join(CORES)}.")
-_KERNELS = flags.DEFINE_enum("kernels", "xnnpack", ("xnnpack", "builtin", "reference"), "Whose the ops are.")
+_KERNELS = flags.DEFINE_enum("kernels", "xnnpack", ("xnnpack", "builtin"), "Whose the ops are.")
 _OPS = flags.DEFINE_boolean("ops", False, "Also count each op.")
 _TIMEOUT_S = flags.DEFINE_float("timeout_s", 3600.0, "Seconds that one file may take on one core.", 1)
 _OUT = flags.DEFINE_string("out", None, "A JSON file for all counts; on the screen only if not given.")

@@ -37,7 +37,7 @@ class Profiles:
     Attributes:
       networks: one record each.
       threads: of the runtime.
-      kernels: ``xnnpack``, ``builtin`` or ``reference``.
+      kernels: ``xnnpack`` or ``builtin``.
       processor: what the cores call themselves; empty: they do not say.
       machine: architecture, system and C library of the board.
     """

@@ -7,6 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tta_lite.measure.device.benchmark import THIS_MACHINE
+from tta_lite.measure.predict import PREDICTED
 from tta_lite.report import columns as cols
 from tta_lite.report.language import ENGLISH, Language
 from tta_lite.types import LedgerEntry, MeasuredOn, Verdict
@@ -15,11 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tta_lite.report.run_folder import RunFolder
-
-# What `MeasuredOn.board` begins with where no board took part.
-THIS_MACHINE = "this machine"
-# What the board and the runtime of a predicted latency begin with, see `tta_lite.measure.predict`.
-PREDICTED = "predicted"
 
 
 def write_tables(folder: RunFolder, entries: Sequence[LedgerEntry], *, dataset: str = "") -> None:

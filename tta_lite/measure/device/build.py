@@ -70,11 +70,25 @@ def compiler(architecture: str) -> list[str]:
 
 
 def _compile(command: list[str], path: Path) -> None:
-    words = [*command, *OPTIONS, "-o", str(path), *(str(NATIVE / name) for name in SOURCES), *LIBRARIES]
+    sources = (str(NATIVE / name) for name in SOURCES)
+    run_compiler(command, [*OPTIONS, "-o", str(path), *sources, *LIBRARIES], "runner")
+
+
+def run_compiler(command: list[str], words: list[str], what: str) -> None:
+    """Runs a compiler.
+
+    Args:
+      command: that begins it, see `compiler`.
+      words: what follows.
+      what: it compiles, for the message.
+
+    Raises:
+      DeviceError: it failed or took too long.
+    """
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise DeviceError(f"The compiler must be done within {TIMEOUT_S} s. Received: {' '.join(command)}") from error
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise DeviceError(f"The runner cannot be compiled with {' '.join(command)}. Received: {lines[0]}")
+        raise DeviceError(f"The {what} cannot be compiled with {' '.join(command)}. Received: {lines[0]}")

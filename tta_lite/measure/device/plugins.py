@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tta_lite.measure.device.build import compiler
+from tta_lite.measure.device.build import NATIVE, compiler, run_compiler
 from tta_lite.measure.device.cache import cache_folder, kept
-from tta_lite.measure.device.transport import DeviceError
 
-NATIVE = Path(__file__).parent / "native"
 HEADERS: Mapping[str, tuple[str, ...]] = {
     "count": ("a64_classes.h", "plugin.h"),
     "cache": ("cache_model.h", "plugin.h"),
 }
 OPTIONS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-fvisibility=hidden")
-TIMEOUT_S = 300
 
 
 def build_plugin(name: str) -> Path:
@@ -45,11 +41,4 @@ def plugin_words(name: str, out: Path, **arguments: int) -> str:
 
 
 def _compile(command: list[str], source: Path, target: Path) -> None:
-    words = [*command, *OPTIONS, "-o", str(target), str(source), "-lpthread"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise DeviceError(f"The compiler must be done within {TIMEOUT_S} s. Received: {' '.join(command)}") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise DeviceError(f"The plugin {source.name} cannot be compiled with {' '.join(command)}. Received: {lines[0]}")
+    run_compiler(command, [*OPTIONS, "-o", str(target), str(source), "-lpthread"], f"plugin {source.name}")
