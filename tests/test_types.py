@@ -120,11 +120,17 @@ def test_the_verdicts_are_those_of_the_ledger():
 
 
 def test_export_presets():
-    assert [spec.preset for spec in (FP32, FP16, DYNAMIC, INT8)] == list(PRESETS)
-    with pytest.raises(InputError, match=r"one of fp32, fp16, dynamic, int8. Received: 'int4'"):
+    assert {spec.preset for spec in (FP32, FP16, DYNAMIC, INT8)} < set(PRESETS)
+    with pytest.raises(InputError, match=r"one of fp32, fp16, dynamic, .*int16x8. Received: 'int4'"):
         ExportSpec("int4")
     with pytest.raises(InputError, match=r"`calibration_images` must be 1 or more. Received: 0"):
         ExportSpec("int8", 0)
+    with pytest.raises(InputError, match=r"`repairs` must hold some of equalize.*Received: \['paint'\]"):
+        ExportSpec("int8", repairs=("paint",))
+    with pytest.raises(InputError, match=r"are of the presets int8, int16x8. Received: ranges with dynamic"):
+        ExportSpec("dynamic", ranges="mse")
+    # From JSON.
+    assert ExportSpec("int8", keep_float=["conv"]) == ExportSpec("int8", keep_float=("conv",))  # type: ignore[arg-type]
 
 
 @given(scores, scores, scores)

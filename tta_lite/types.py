@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
     from tta_lite.compat import keras
 
-PRESETS = ("fp32", "fp16", "dynamic", "int8")
+PRESETS = ("fp32", "fp16", "dynamic", "weight_only_int8", "weight_only_int4", "int8", "int16x8")
+# Those whose activations are integers, so that images must fix their ranges.
+CALIBRATED_PRESETS = ("int8", "int16x8")
+BACKENDS = ("auto", "converter", "litert_quantizer")
+RANGE_RULES = ("min_max", "percentile", "mse", "entropy", "moving_average")
+REPAIR_NAMES = ("equalize", "adaptive_rounding", "bias_correction")
 
 
 class InputError(ValueError):
@@ -36,21 +41,57 @@ def input_error_in(error: Exception) -> InputError | None:
 
 @dataclasses.dataclass(frozen=True)
 class ExportSpec:
-    """How a Keras model becomes a ``.tflite`` file.
+    """How a network becomes a ``.tflite`` file.
 
     Attributes:
-      preset: one of ``fp32``, ``fp16``, ``dynamic``, ``int8``.
-      calibration_images: how many training images fix the ranges of ``int8``.
+      preset: one of `PRESETS`.
+      calibration_images: how many training images fix the ranges of the integer presets.
+      backend: which quantiser makes it, one of `BACKENDS`.
+      ranges: how the range of a tensor follows from what it held, one of `RANGE_RULES`.
+      repairs: what is done to the weights before, of `REPAIR_NAMES`; always in the order given there.
+      per_tensor: one scale for a whole weight, instead of one for each output channel.
+      keep_float: ops of an integer preset that stay in float32, named by the tensor that they write.
+      keep_16x8: ops of ``int8`` whose activations get 16 bits.
     """
 
     preset: str = "fp32"
     calibration_images: int = 100
+    backend: str = "auto"
+    ranges: str = "min_max"
+    repairs: tuple[str, ...] = ()
+    per_tensor: bool = False
+    keep_float: tuple[str, ...] = ()
+    keep_16x8: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise InputError(f"Argument `preset` must be one of {', '.join(PRESETS)}. Received: {self.preset!r}")
+        for name, known in (("preset", PRESETS), ("backend", BACKENDS), ("ranges", RANGE_RULES)):
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"Argument `{name}` must be one of {', '.join(known)}. Received: {getattr(self, name)!r}"
+                )
         if self.calibration_images < 1:
             raise InputError(f"Argument `calibration_images` must be 1 or more. Received: {self.calibration_images}")
+        for name in ("repairs", "keep_float", "keep_16x8"):
+            # From JSON they come as lists.
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if unknown := sorted(set(self.repairs) - set(REPAIR_NAMES)):
+            raise InputError(f"Argument `repairs` must hold some of {', '.join(REPAIR_NAMES)}. Received: {unknown}")
+        if self.preset not in CALIBRATED_PRESETS:
+            idle = [name for name in ("repairs", "keep_float", "keep_16x8") if getattr(self, name)]
+            if idle or self.ranges != "min_max":
+                raise InputError(
+                    f"Ranges, repairs and kept ops are of the presets {', '.join(CALIBRATED_PRESETS)}. "
+                    f"Received: {', '.join(idle or ['ranges'])} with {self.preset}"
+                )
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether training images are needed to make it.
+
+        >>> ExportSpec("int8").needs_images, ExportSpec("fp16").needs_images
+        (True, False)
+        """
+        return self.preset in CALIBRATED_PRESETS
 
 
 FP32 = ExportSpec("fp32")

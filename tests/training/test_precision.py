@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from recipes import _precision
 from tta_lite.compat import keras
+from tta_lite.guideline.steps import Settings, mixed_trial
 from tta_lite.training import precision
 from tta_lite.training.fit import FitSettings, fit
-from tta_lite.training.precision import optimizer_for, training_policy, with_policy
+from tta_lite.training.precision import choose_policy, optimizer_for, training_policy, with_policy
 from tta_lite.types import Candidate, InputError
 
 MIXED = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
@@ -96,6 +98,19 @@ def test_policy_for_this_machine(monkeypatch, gpus, policy):
     monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: gpus)
     chosen, why = training_policy()
     assert chosen == policy and "float16" in why
+
+
+def test_the_flag_chooses(monkeypatch):
+    monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: [])
+    assert _precision.CHOICES == precision.CHOICES
+    assert choose_policy() == choose_policy("auto") == training_policy()
+    for policy in precision.POLICIES:
+        assert choose_policy(policy) == (policy, "as was asked for")
+    for wrong in (choose_policy, lambda precision: Settings(precision=precision)):
+        with pytest.raises(InputError, match=r"`precision` must be one of auto, float32, .* Received: 'float16'"):
+            wrong("float16")
+    # It comes to the training of the trial.
+    assert mixed_trial(Candidate(None), 2, 0.3, "mixed_float16").precision == "mixed_float16"
 
 
 @pytest.mark.parametrize("policy", MIXED)

@@ -7,7 +7,7 @@ from pathlib import Path
 from tta_lite.compat import keras, load_model
 
 # Read back by name: importing the module is what makes them known to Keras.
-from tta_lite.models import adder, layers  # noqa: F401
+from tta_lite.models import adder, binary_layers, layers  # noqa: F401
 from tta_lite.types import InputError
 
 SUFFIXES = (".keras", ".h5", ".hdf5")

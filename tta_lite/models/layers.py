@@ -1,4 +1,4 @@
-"""Layers that Keras lacks: they only move values, and have no weights."""
+"""Layers that Keras lacks: they have no weights, and all but the last only move values."""
 
 from __future__ import annotations
 
@@ -115,6 +115,22 @@ class ChannelSplit(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """-> what __init__ takes."""
         return {**super().get_config(), "parts": self.parts}
+
+
+@keras.utils.register_keras_serializable(package="tta_lite")
+class HardSwish(keras.layers.Layer):
+    """x * min(max(x + 3, 0), 6) / 6, as one layer. Howard et al., *Searching for MobileNetV3*, ICCV 2019, section 5.2.
+
+    https://arxiv.org/abs/1905.02244. In TFLite: HARD_SWISH.
+
+    Example:
+      >>> HardSwish()(tf.constant([-4.0, 0.0, 1.0, 4.0])).numpy().round(3)
+      array([-0.   ,  0.   ,  0.667,  4.   ], dtype=float32)
+    """
+
+    def call(self, x: Any) -> Any:
+        """See the class."""
+        return x * tf.nn.relu6(x + 3.0) * (1 / 6)
 
 
 def _check_divides(layer: keras.layers.Layer, number: int, shape: Any) -> None:

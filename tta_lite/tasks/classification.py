@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tta_lite.compat import keras
+from tta_lite.datasets.calibration_checks import Labels
 from tta_lite.datasets.image_folder import ImageSet
 from tta_lite.models.backbones import IMAGENET, MINUS_ONE_TO_ONE, Normalisation
 from tta_lite.tasks import stream
@@ -80,6 +81,11 @@ class ClassificationTask:
     def calibration(self, count: int, *, seed: int = 0) -> list[np.ndarray]:
         """-> `count` training pictures without augmentation, each [1, H, W, 3] float32; none without training data."""
         return self._stream(self.train).calibration(count, seed) if len(self.train) else []
+
+    def calibration_labels(self, count: int, *, seed: int = 0) -> Labels:
+        """-> the class of each picture of `calibration`."""
+        places = self._stream(self.train).calibration_places(count, seed)
+        return Labels.of_classes(np.asarray(self.train.labels)[places], self.train.classes)
 
     def score(self, predict: Predictor) -> Accuracy:
         """The share of test pictures whose class has the highest score, and that of each class.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
 from collections.abc import Callable
@@ -19,9 +20,24 @@ FORMS = "image_folder:PATH, pose:<data set>:PATH, or <module>:<function>"
 NEEDED = ("steps_per_epoch", "train_data", "validation_data", "loss", "calibration", "score")
 
 
+@dataclasses.dataclass(frozen=True)
+class Edges:
+    """What a task must know of a network that is no Keras model, such as a ``.tflite`` file.
+
+    Attributes:
+      picture: [H, W, C] of what it takes.
+      output: the shape of what it gives, without the batch.
+      softmax: whether what it gives are probabilities.
+    """
+
+    picture: tuple[int, ...]
+    output: tuple[int, ...]
+    softmax: bool = False
+
+
 def find_task(
     spec: str,
-    model: keras.Model,
+    model: keras.Model | Edges,
     *,
     pixels: str | None = None,
     batch_size: int = 32,
@@ -36,7 +52,8 @@ def find_task(
 
     Args:
       spec: one of these.
-      model: the network that the task is for; it tells the size of its pictures.
+      model: the network that the task is for; it tells the size of its pictures. `Edges` will do for tasks that are
+        known here.
       pixels: a key of `PIXELS`: what the network expects; data sets that are known here need it.
       batch_size: of the training.
       mirror: of ``image_folder``: whether a mirrored picture is of the same class.
@@ -55,20 +72,20 @@ def find_task(
             f"The task {kind} must know what the network expects of its pixels: one of {', '.join(PIXELS)}. "
             f"Received: {pixels!r}"
         )
-    height, width = _picture(model)
+    edges = model if isinstance(model, Edges) else _edges(model)
+    height, width = edges.picture[:2]
     normalisation = PIXELS[pixels]
     if kind == "image_folder":
         train, test = read_image_folder(rest)
-        outputs = model.output_shape[-1] if len(model.output_shape) == 2 else None
+        outputs = edges.output[-1] if len(edges.output) == 1 else None
         if outputs != len(test.classes):
             raise InputError(
                 f"The network must give a score for each of the {len(test.classes)} classes of {rest}: "
-                f"[B, {len(test.classes)}]. Received: {list(model.output_shape)}"
+                f"[B, {len(test.classes)}]. Received: {[None, *edges.output]}"
             )
         batch_size = min(batch_size, len(train)) or batch_size
-        logits = not _ends_in_softmax(model)
-        return ClassificationTask(train, test, normalisation, (height, width), logits, batch_size, mirror)
-    return _pose(rest, model, normalisation, batch_size, flip_test)
+        return ClassificationTask(train, test, normalisation, (height, width), not edges.softmax, batch_size, mirror)
+    return _pose(rest, edges, normalisation, batch_size, flip_test)
 
 
 def normalisation_of(task: Task) -> Normalisation | None:
@@ -77,34 +94,35 @@ def normalisation_of(task: Task) -> Normalisation | None:
     return found if isinstance(found, Normalisation) else None
 
 
-def _pose(rest: str, model: keras.Model, normalisation: Normalisation, batch_size: int, flip_test: bool) -> PoseTask:
+def _pose(rest: str, edges: Edges, normalisation: Normalisation, batch_size: int, flip_test: bool) -> PoseTask:
     name, _, folder = rest.partition(":")
     if name not in READERS or not folder:
         raise InputError(
             f"A pose task is pose:<data set>:PATH with a data set of {', '.join(READERS)}. Received: 'pose:{rest}'"
         )
     people, test = read_train_and_test(name, folder)
-    height, width = _picture(model)
+    height, width = edges.picture[:2]
     wanted = (height // STRIDE, width // STRIDE, len(test.joint_set))
-    if height != width or tuple(model.output_shape[1:]) != wanted:
+    if height != width or edges.output != wanted:
         raise InputError(
             f"A pose network must take square pictures and give heat maps of a quarter of their side, one for each of "
             f"the {len(test.joint_set)} joints of {name}: {list(wanted)} here. "
-            f"Received: {list(model.output_shape[1:])} for pictures of {height} x {width}"
+            f"Received: {list(edges.output)} for pictures of {height} x {width}"
         )
     return PoseTask(
         people, test, normalisation, input_size=height, batch_size=min(batch_size, len(people)), flip_test=flip_test
     )
 
 
-def _picture(model: keras.Model) -> tuple[int, int]:
+def _edges(model: keras.Model) -> Edges:
     shape = list(model.inputs[0].shape) if len(model.inputs) == 1 else []
     if len(shape) != 4 or None in shape[1:] or shape[-1] != 3:
         raise InputError(
             "The network must take one colour picture of a fixed size, [B, H, W, 3]. Received: "
             f"{[list(tensor.shape) for tensor in model.inputs]}"
         )
-    return int(shape[1]), int(shape[2])
+    output = model.output_shape if isinstance(model.output_shape, tuple) else ()
+    return Edges(tuple(shape[1:]), tuple(output[1:]), _ends_in_softmax(model))
 
 
 def _ends_in_softmax(model: keras.Model) -> bool:
@@ -115,7 +133,9 @@ def _ends_in_softmax(model: keras.Model) -> bool:
     return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
 
 
-def _own(spec: str, model: keras.Model) -> Task:
+def _own(spec: str, model: keras.Model | Edges) -> Task:
+    if isinstance(model, Edges):
+        raise InputError(f"A task of your own is made for a Keras model. Received: {spec!r} for a file")
     module_name, _, name = spec.partition(":")
     if not module_name or not name.isidentifier():
         raise InputError(f"A task is one of {FORMS}. Received: {spec!r}")

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tta_lite.compat import keras
+from tta_lite.datasets.calibration_checks import Labels
 from tta_lite.datasets.pose_set import PoseSet
 from tta_lite.models.backbones import Normalisation
 from tta_lite.tasks import crop, stream
@@ -83,6 +84,11 @@ class PoseTask:
         """-> `count` training crops without augmentation, each [1, S, S, 3] float32, drawn by `seed`."""
         return self._stream(self.train).calibration(count, seed)
 
+    def calibration_labels(self, count: int, *, seed: int = 0) -> Labels:
+        """-> which joints are annotated within each crop of `calibration`."""
+        places = self._stream(self.train).calibration_places(count, seed)
+        return Labels("joint", self.train.joint_set.names, np.stack([self._within(int(place)) for place in places]))
+
     def predict_joints(self, predict: Predictor) -> np.ndarray:
         """-> [N, J, 2] float64: the joints of the test people in picture pixels.
 
@@ -123,6 +129,13 @@ class PoseTask:
         if mirror:
             labels = labels[people.joint_set.flip_order]
         return crop.warp(picture, matrix, self.input_size), labels
+
+    def _within(self, index: int) -> np.ndarray:
+        """-> [J] bool: annotated, and in the crop."""
+        people = self.train
+        matrix = crop.crop_matrix(people.center[index], float(people.box[index]), self.input_size)
+        places = crop.apply(matrix, people.joints[index].astype(np.float64))
+        return people.annotated[index] & ((places >= 0) & (places <= self.input_size - 1)).all(1)
 
     def _stream(self, people: PoseSet) -> stream.Stream:
         return stream.Stream(

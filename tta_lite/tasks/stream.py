@@ -58,8 +58,12 @@ class Stream:
 
     def calibration(self, count: int, seed: int) -> list[np.ndarray]:
         """-> `count` pictures without augmentation, each [1, H, W, 3] float32, drawn by `seed`; fewer if there are."""
-        indices = np.random.default_rng(seed).choice(self.count, size=min(count, self.count), replace=False)
+        indices = self.calibration_places(count, seed)
         return [self.normalisation.apply(self.crop(int(index), None)[0])[None] for index in indices]
+
+    def calibration_places(self, count: int, seed: int) -> np.ndarray:
+        """-> which examples `calibration` takes, in its order."""
+        return np.random.default_rng(seed).choice(self.count, size=min(count, self.count), replace=False)
 
     def _read(
         self, positions: tf.data.Dataset, example: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

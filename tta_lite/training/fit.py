@@ -11,11 +11,14 @@ import tensorflow as tf
 from tta_lite.compat import keras
 from tta_lite.training import precision as precisions
 from tta_lite.training import pruning as prunings
+from tta_lite.training import quantization_plan as plans
 from tta_lite.training.callbacks import EpochCheckpoint, History, Progress, StopOnNaN, read_history
+from tta_lite.training.loss_scale import LossScaleLogger
 from tta_lite.training.strategy import get_strategy, is_chief, mean_and_variance
-from tta_lite.types import Candidate, InputError, Task, input_error_in
+from tta_lite.types import INT8, Candidate, InputError, Task, input_error_in
 
 HISTORY = "history.csv"
+LOSS_SCALE = "loss_scale.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,7 @@ class FitSettings:
       strategy: ``none``, ``mirrored`` or ``multi_worker``.
       precision: ``float32``, ``mixed_float16`` or ``mixed_bfloat16``.
       pruning: the G5 schedule, or None.
+      quantization: how the network learns with int8's rounding (G3), or None.
       tensorboard: write logs to ``<workdir>/logs``.
     """
 
@@ -40,6 +44,7 @@ class FitSettings:
     strategy: str = "none"
     precision: str = "float32"
     pruning: prunings.Pruning | None = None
+    quantization: plans.QuantizationAware | None = None
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
@@ -52,6 +57,11 @@ class FitSettings:
         if self.precision not in precisions.POLICIES:
             raise InputError(
                 f"Argument `precision` must be one of {', '.join(precisions.POLICIES)}. Received: {self.precision!r}"
+            )
+        if self.quantization is not None and (self.precision != "float32" or self.pruning is not None):
+            raise InputError(
+                "Quantisation-aware training computes in float32 and keeps its own zeros. Expected: precision float32 "
+                f"and no pruning schedule. Received: {self.precision!r}, {self.pruning}"
             )
 
 
@@ -84,13 +94,15 @@ def fit(
       candidate: its model is copied and not changed.
       task: the data and the loss.
       settings: see `FitSettings`.
-      workdir: gets ``checkpoints/``, ``logs/`` and ``history.csv``. Every worker of a cluster needs its own.
+      workdir: gets ``checkpoints/``, ``logs/`` and ``history.csv``, and for mixed_float16 ``loss_scale.csv``. Every
+        worker of a cluster needs its own.
       label: what progress lines begin with.
       callbacks: more of the caller's own.
       write: where progress lines go; standard error if None.
 
     Returns:
-      the candidate with the trained model: float32, without wrappers, not compiled.
+      the candidate with the trained model: float32, without wrappers, not compiled. With `settings.quantization` it
+      is the quantisation-aware model, to be exported as int8.
 
     Raises:
       InputError: an example could not be read, the loss or the weights are no longer numbers, or `workdir` holds
@@ -105,6 +117,9 @@ def fit(
         model = precisions.with_policy(candidate.model, settings.precision)
         if settings.pruning is not None:
             model = settings.pruning.wrap(model, total_steps)
+        if settings.quantization is not None:
+            images = task.calibration(settings.quantization.calibration_images, seed=settings.seed)
+            model, kept = settings.quantization.wrap(model, images)
         # The reference's epsilon. Keras's own is 1e-7, and a tenth of the gradients of these losses are below 6e-8.
         adam = keras.optimizers.Adam(learning_rate_schedule(settings, total_steps), epsilon=1e-8)
         optimizer = precisions.optimizer_for(settings.precision, adam)
@@ -119,11 +134,17 @@ def fit(
     _check_common_start(strategy, start, workdir)
     nan = StopOnNaN()
     watchers: list[keras.callbacks.Callback] = [nan]
+    if settings.precision == "mixed_float16":
+        # First, so that the history and TensorBoard see what it logs.
+        watchers.append(LossScaleLogger(workdir / LOSS_SCALE if is_chief(strategy) else None))
     if is_chief(strategy):
         watchers.append(History(workdir / HISTORY))
     watchers += [EpochCheckpoint(manager, epoch, nan), *callbacks]
     if settings.pruning is not None:
         watchers += settings.pruning.callbacks()
+    if settings.quantization is not None:
+        # Before the state is kept: what a callback puts right must be in it.
+        watchers[1:1] = [settings.quantization.schedule(settings.epochs), *kept]
     if is_chief(strategy):
         watchers.append(Progress(label, write=write))
         if settings.tensorboard:
@@ -149,6 +170,8 @@ def fit(
                 f"{label}: the loss and the weights must stay numbers. Received: NaN or infinity in epoch "
                 f"{nan.at[0] + 1}, step {nan.at[1] + 1}; a smaller learning rate than {settings.learning_rate} may help"
             )
+    if settings.quantization is not None:
+        return dataclasses.replace(candidate, model=model, export=INT8)
     trained = prunings.strip(model) if settings.pruning is not None else model
     # A plain copy: out of the strategy's scope, the float32 master weights, and without the optimizer, whose state
     # would make a saved file three times as large.

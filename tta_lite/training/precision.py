@@ -17,6 +17,9 @@ from tta_lite.training.sums import set_sums
 from tta_lite.types import InputError
 
 POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
+AUTO = "auto"
+# What a flag that chooses the precision of G4's training may say.
+CHOICES = (AUTO, *POLICIES)
 
 
 def training_policy() -> tuple[str, str]:
@@ -28,6 +31,20 @@ def training_policy() -> tuple[str, str]:
     if tf.config.list_physical_devices("GPU"):
         return "mixed_float16", "a GPU is present: float16 with loss scaling"
     return "mixed_bfloat16", "no GPU is present: bfloat16 instead of float16, for it needs no loss scaling"
+
+
+def choose_policy(precision: str = AUTO) -> tuple[str, str]:
+    """-> the policy that is trained in, and why.
+
+    >>> choose_policy("mixed_float16")
+    ('mixed_float16', 'as was asked for')
+
+    Args:
+      precision: one of `CHOICES`; ``auto``: the 16-bit one for this machine, see `training_policy`.
+    """
+    if precision not in CHOICES:
+        raise InputError(f"Argument `precision` must be one of {', '.join(CHOICES)}. Received: {precision!r}")
+    return training_policy() if precision == AUTO else (precision, "as was asked for")
 
 
 def with_policy(model: keras.Model, policy: str) -> keras.Model:

@@ -61,14 +61,14 @@ def _foldings(graph: Graph) -> dict[str, Builder]:
             continue
         before = graph.producers.get(call.reads[0])
         after = graph.only_reader(call.writes[0])
-        scale, shift = _affine(call.layer)
+        scale, shift = affine(call.layer)
         if (
             before is not None
             and graph.only_reader(call.reads[0]) is call
             and _may_take(graph, before, edits)
             and before.layer.activation is keras.activations.linear
         ):
-            edits[before.name] = _with_weights(before.layer, *_scaled_outputs(before.layer, scale, shift))
+            edits[before.name] = _with_weights(before.layer, *scaled_outputs(before.layer, scale, shift))
             edits[call.name] = _pass_on
         elif after is not None and _may_take(graph, after, edits) and _sees_no_padding(after.layer):
             edits[after.name] = _with_weights(after.layer, *_scaled_inputs(after.layer, scale, shift))
@@ -135,8 +135,8 @@ def _is_batch_norm(layer: keras.layers.Layer) -> bool:
     return type(layer) is L.BatchNormalization and list(layer.axis) == [layer.input_spec.ndim - 1]
 
 
-def _affine(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
-    """-> factor and summand a channel, float64."""
+def affine(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """-> factor and summand of a batch norm for each channel, float64."""
     mean, variance = (value.numpy().astype(np.float64) for value in (norm.moving_mean, norm.moving_variance))
     scale = 1 / np.sqrt(variance + norm.epsilon)
     if norm.scale:
@@ -152,7 +152,8 @@ def _weights(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray | float]
     return kernel.numpy().astype(np.float64), layer.bias.numpy().astype(np.float64) if layer.use_bias else 0.0
 
 
-def _scaled_outputs(layer: keras.layers.Layer, scale: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scaled_outputs(layer: keras.layers.Layer, scale: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """-> kernel and bias, float64, of a Conv, DWConv, Deconv or Dense whose outputs are multiplied and shifted."""
     kernel, bias = _weights(layer)
     if isinstance(layer, L.DepthwiseConv2D):
         factor = scale.reshape(kernel.shape[2:])

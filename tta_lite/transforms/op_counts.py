@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from tta_lite.compat import keras
+from tta_lite.models.binary_layers import BinaryConv2D, BinaryDense, BinaryDepthwiseConv2D
 from tta_lite.models.layers import ChannelShuffle, ChannelSplit, DepthToSpace
 
 Shape = tuple[int, ...]
@@ -68,6 +69,10 @@ MACS: Mapping[type[keras.layers.Layer], MacFunction] = {
     L.Conv2DTranspose: transposed,
     L.Conv3DTranspose: transposed,
     L.Dense: dense,
+    # A product with -alpha or alpha is one still: TFLite has no kernels for bits.
+    BinaryConv2D: conv,
+    BinaryDepthwiseConv2D: depthwise,
+    BinaryDense: dense,
 }
 
 # They write over their input if nothing else reads it later: converters fold them away or run them in place.
