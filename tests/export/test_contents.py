@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tta_lite.export.contents import plan_arena, read_contents
-from tta_lite.export.tflite import PRESET_SETTINGS, convert_function
+from tta_lite.export.convert import CONVERSIONS, convert_function
 
 
 def test_ops_of_the_net(files):
@@ -41,7 +41,7 @@ def test_a_residual_is_kept_alive():
         return tf.nn.relu6(tf.cumsum(y, axis=1)) + y
 
     function = tf.function(graph).get_concrete_function(tf.TensorSpec((1, 8), tf.float32))
-    contents = read_contents(convert_function(function, PRESET_SETTINGS["fp32"], []))
+    contents = read_contents(convert_function(function, CONVERSIONS["fp32"]))
     assert [op.name for op in contents.ops] == ["RELU", "CUMSUM", "RELU6", "ADD"]
     # x: op 0. y: 0 to 3. cumsum: 1 to 2. relu6: 2 to 3. The sum: 3.
     assert sorted(contents.lifetimes().values()) == [(0, 0), (0, 3), (1, 2), (2, 3), (3, 3)]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tta_lite.export.convert import CONVERSIONS, convert_function
 from tta_lite.export.delegation import check_delegation, undelegated_ops
-from tta_lite.export.tflite import PRESET_SETTINGS, convert_function
 from tta_lite.types import PRESETS
 
 KERNEL = np.random.default_rng(0).normal(size=(3, 3, 3, 3)).astype(np.float32)
@@ -17,13 +17,19 @@ def conv(x):
 
 def convert(graph, shape=(1, 8, 8, 3)) -> bytes:
     function = tf.function(graph).get_concrete_function(tf.TensorSpec(shape, tf.float32))
-    return convert_function(function, PRESET_SETTINGS["fp32"], [])
+    return convert_function(function, CONVERSIONS["fp32"])
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", [preset for preset in PRESETS if preset not in ("weight_only_int4", "int16x8")])
 def test_every_preset_is_taken_whole(files, preset):
     assert undelegated_ops(files[preset]) == []
     assert check_delegation(files[preset]) == ""
+
+
+def test_what_the_delegate_leaves_of_the_other_presets(files):
+    assert {op.op for op in undelegated_ops(files["weight_only_int4"])} == {"DEQUANTIZE", "CONV_2D"}
+    assert len(undelegated_ops(files["int16x8"])) == len(undelegated_ops(files["int8"])) + 9
+    assert "XNNPACK does not compute in int16" in check_delegation(files["int16x8"])
 
 
 def test_an_open_batch_leaves_the_deconvs_behind(net):

@@ -15,8 +15,8 @@ from tta_lite.boards.profile import get_board
 from tta_lite.export.contents import read_contents
 from tta_lite.export.delegation import undelegated_ops
 from tta_lite.export.for_runtime import for_runtime
+from tta_lite.export.quantize.names import layer_names
 from tta_lite.export.runner import TFLitePredictor
-from tta_lite.measure.stages import layer_names
 from tta_lite.types import InputError
 
 ARMNN = get_board("rk3399").runtime("armnn")

@@ -11,7 +11,8 @@ import tf2onnx
 from ai_edge_litert.interpreter import Interpreter
 
 from tta_lite.compat import keras
-from tta_lite.export import tflite as subject
+from tta_lite.export import convert as subject
+from tta_lite.export.quantize import float_file
 from tta_lite.export.quiet import quiet_converter
 from tta_lite.export.tflite import export_tflite
 from tta_lite.types import FP16, FP32, INT8, PRESETS, ExportSpec, InputError
@@ -37,7 +38,7 @@ def test_batch_of_one_and_named_signature(files, preset):
     assert loaded.get_input_details()[0]["shape_signature"].tolist() == [1, 64, 64, 3]
     assert loaded.get_output_details()[0]["shape_signature"].tolist() == [1, 64, 64, 4]
     assert loaded.get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["heatmaps"]}}
-    edge = np.int8 if preset == "int8" else np.float32
+    edge = {"int8": np.int8, "int16x8": np.int16}.get(preset, np.float32)
     assert loaded.get_input_details()[0]["dtype"] == loaded.get_output_details()[0]["dtype"] == edge
 
 
@@ -98,6 +99,8 @@ def test_fallback_gives_the_same_function(files, net, calibration, monkeypatch, 
         raise ValueError("the fast route is closed")
 
     monkeypatch.setattr(subject, "convert_function", refuse)
+    # As if it had not been converted before.
+    monkeypatch.setattr(float_file, "_KNOWN", {})
     file = export_tflite(net, ExportSpec(preset), calibration)
     assert interpreter(file).get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["heatmaps"]}}
     image = calibration[0]

@@ -8,8 +8,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tests import single_op_files as one
 from tta_lite.export.contents import read_contents
+from tta_lite.export.quantize.names import layer_names
 from tta_lite.measure.single_ops import single_ops
-from tta_lite.measure.stages import layer_names
 
 
 def network(*, int8: bool) -> bytes:

@@ -6,8 +6,9 @@ import pytest
 from tests import networks
 from tta_lite.compat import keras
 from tta_lite.export.contents import read_contents
+from tta_lite.export.quantize.names import layer_names
 from tta_lite.export.tflite import export_tflite
-from tta_lite.measure.stages import crossing, layer_names, stages, unpacked
+from tta_lite.measure.stages import crossing, stages, unpacked
 from tta_lite.measure.tflite_counting import count_tflite
 from tta_lite.models.pose import pose_resnet
 from tta_lite.types import DYNAMIC, FP16, FP32, INT8, InputError

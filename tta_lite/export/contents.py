@@ -14,7 +14,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 ARENA_ALIGNMENT = 16
 
 _TYPE_NAMES = {value: name.lower() for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
-_TYPE_BITS = {
+TYPE_BITS = {
     "bool": 8, "int4": 4, "uint4": 4, "int2": 2, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "float16": 16,
     "bfloat16": 16, "float32": 32, "int32": 32, "uint32": 32, "float64": 64, "int64": 64, "uint64": 64,
     "complex64": 64, "complex128": 128,
@@ -193,6 +193,6 @@ def _tensor(model: schema.Model, graph: schema.SubGraph, index: int) -> Tensor:
         name=tensor.Name().decode(),
         shape=shape,
         dtype=dtype,
-        bytes=math.ceil(math.prod(shape) * _TYPE_BITS.get(dtype, 0) / 8),
+        bytes=math.ceil(math.prod(shape) * TYPE_BITS.get(dtype, 0) / 8),
         is_constant=model.Buffers(tensor.Buffer()).DataLength() > 0,
     )

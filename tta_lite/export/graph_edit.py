@@ -15,6 +15,7 @@ from tta_lite.types import InputError
 
 _CODES = {name: value for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 _NAMES = {value: name for name, value in _CODES.items()}
+_ACTIVATIONS = {value: name for name, value in vars(schema.ActivationFunctionType).items() if not name.startswith("_")}
 _TYPES: dict[np.dtype[Any], int] = {
     np.dtype(np.float32): schema.TensorType.FLOAT32,
     np.dtype(np.float16): schema.TensorType.FLOAT16,
@@ -83,14 +84,16 @@ class GraphEdit:
             return None
         return np.frombuffer(bytes(data), dtype).reshape(self.shape(tensor))
 
+    def set_value(self, tensor: int, value: np.ndarray) -> None:
+        """Gives a constant other values, of the shape and type it has; tensors that shared its bytes keep theirs."""
+        assert value.shape == self.shape(tensor) and value.dtype == self.dtype(tensor), (value.shape, value.dtype)
+        self.graph.tensors[tensor].buffer = self._buffer(value)
+
     def constant(self, name: str, value: np.ndarray, *, like: int | None = None) -> int:
         """-> a new tensor that holds `value`; quantised as the tensor `like` is, if one is given."""
-        buffer = AlignedBuffer()
-        buffer.data = np.frombuffer(np.ascontiguousarray(value).tobytes(), np.uint8)
-        self.model.buffers.append(buffer)
         tensor = schema.TensorT()
         tensor.name, tensor.shape = name.encode(), np.array(value.shape, np.int32)
-        tensor.type, tensor.buffer = _TYPES[value.dtype], len(self.model.buffers) - 1
+        tensor.type, tensor.buffer = _TYPES[value.dtype], self._buffer(value)
         if like is not None:
             tensor.quantization = self.graph.tensors[like].quantization
         self.graph.tensors.append(tensor)
@@ -148,6 +151,10 @@ class GraphEdit:
         place = next(place for place, one in enumerate(self.graph.operators) if one is op)
         self.graph.operators[place : place + 1] = others
 
+    def activation(self, op: schema.OperatorT) -> str:
+        """-> the activation that an op does after its arithmetic, as ``RELU6``; ``NONE`` for none."""
+        return _ACTIVATIONS[int(getattr(op.builtinOptions, "fusedActivationFunction", 0) or 0)]
+
     def read_by(self, tensor: int) -> list[schema.OperatorT]:
         """-> the ops that read a tensor."""
         return [op for op in self.graph.operators if tensor in list(op.inputs)]
@@ -165,6 +172,12 @@ class GraphEdit:
         self.model.buffers = buffers
         self.model.metadata, self.model.metadataBuffer = [], []
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
+
+    def _buffer(self, value: np.ndarray) -> int:
+        buffer = AlignedBuffer()
+        buffer.data = np.frombuffer(np.ascontiguousarray(value).tobytes(), np.uint8)
+        self.model.buffers.append(buffer)
+        return len(self.model.buffers) - 1
 
     def _opcode(self, name: str, version: int) -> int:
         for place, code in enumerate(self.model.operatorCodes):

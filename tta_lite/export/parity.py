@@ -19,7 +19,9 @@ BATCH = 8
 # yet look at its input loses nothing by either.) A limit lies nearer to the damage, for no honest export may be
 # refused: at 10 dB the noise has a tenth of the power of the heat maps. A deep network of random weights multiplies
 # every rounding error and can fall below: ResNet-50 with random scales gave fp32 85, fp16 27, dynamic 6, int8 4 dB.
-SQNR_LIMITS_DB: dict[str, float] = {"fp32": 80, "fp16": 30, "dynamic": 15, "int8": 10}
+SQNR_LIMITS_DB: dict[str, float] = {
+    "fp32": 80, "fp16": 30, "dynamic": 15, "weight_only_int8": 15, "weight_only_int4": 3, "int8": 10, "int16x8": 15,
+}  # fmt: skip
 
 
 class TooLossyError(InputError):

@@ -20,6 +20,8 @@ NOISE = (
     b"Could not find cuda drivers",
     b"failed call to cuInit",
     b"This TensorFlow binary is optimized",
+    # litert-quantizer's progress bar cannot be turned off.
+    b"Applying Transformations to tensors",
 )
 
 

@@ -63,6 +63,20 @@ def set_signature(tflite: bytes, inputs: Sequence[str], outputs: Sequence[str], 
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
+def with_signature_of(tflite: bytes, other: bytes) -> bytes:
+    """-> a file with the signature of another one that has the same inputs and outputs in the same order."""
+    model = flatbuffer_utils.read_model_from_bytearray(other)
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    key = signature.signatureKey.decode() if isinstance(signature.signatureKey, bytes) else signature.signatureKey
+    return set_signature(tflite, _names(signature.inputs, graph.inputs), _names(signature.outputs, graph.outputs), key)
+
+
+def _names(entries: Sequence[schema.TensorMapT], tensors: Sequence[int]) -> list[str]:
+    named = {int(entry.tensorIndex): entry.name for entry in entries}
+    found = [named[int(tensor)] for tensor in tensors]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in found]
+
+
 def _tensor_map(argument: str, names: Sequence[str], tensors: Sequence[int]) -> list[schema.TensorMapT]:
     if len(names) != len(tensors) or len(set(names)) != len(names):
         raise InputError(

@@ -20,6 +20,7 @@ from tta_lite.export.manifest import MANIFEST, file_checks, network_bytes, read_
 from tta_lite.export.metadata import metadata_fault
 from tta_lite.export.metadata_file import NAME, network_in, read_metadata
 from tta_lite.export.model_io import HEADER, label_table
+from tta_lite.export.open_safely import open_safely
 from tta_lite.export.runner import TFLitePredictor
 from tta_lite.files import to_json_text
 from tta_lite.types import InputError
@@ -67,7 +68,11 @@ def verify_artifact(folder: str | Path) -> Iterator[Check]:
 
 
 def _model_check(place: Path, manifest: Mapping[str, Any]) -> Check:
-    tflite = (place / "model.tflite").read_bytes()
+    try:
+        # Whoever wrote the file wrote its checksum too.
+        tflite = open_safely(place / "model.tflite").tflite
+    except InputError as error:
+        return Check("model", False, str(error))
     predictor = TFLitePredictor(tflite)
     for side, edge in (("input", predictor.input), ("output", predictor.output)):
         record = json.loads(to_json_text(edge_record(edge)))

@@ -15,6 +15,7 @@ from tta_lite.export.delegation import undelegated_ops
 from tta_lite.export.golden import make_golden, runtime
 from tta_lite.export.micro import measure_micro
 from tta_lite.export.op_resolver import lacking_ops
+from tta_lite.export.quantize.names import layer_names
 from tta_lite.export.runner import TFLitePredictor
 from tta_lite.measure.runtime_answers import (
     CODES,
@@ -27,7 +28,6 @@ from tta_lite.measure.runtime_answers import (
     OpAnswer,
     RuntimeAnswer,
 )
-from tta_lite.measure.stages import layer_names
 from tta_lite.types import InputError
 
 HERE = "this machine"

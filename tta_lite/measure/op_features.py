@@ -14,7 +14,8 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from tta_lite.export.contents import Contents, Op, Tensor, read_contents
-from tta_lite.measure.stages import layer_names, unpacked
+from tta_lite.export.quantize.names import layer_names
+from tta_lite.measure.stages import unpacked
 from tta_lite.measure.tflite_counting import count_tflite
 from tta_lite.types import InputError
 

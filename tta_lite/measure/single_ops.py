@@ -5,7 +5,6 @@ Imports no TensorFlow.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Hashable
 
@@ -14,8 +13,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from tta_lite.export.contents import read_contents
-from tta_lite.export.signature import AlignedBuffer
-from tta_lite.measure.stages import layer_names
+from tta_lite.export.quantize.names import layer_names
+from tta_lite.export.single_op import is_constant, single_op
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +50,7 @@ def single_ops(tflite: bytes) -> list[SingleOp]:
             contents.ops[places[0]].name,
             tuple(places),
             tuple(layers[place] for place in places),
-            _alone(model, model.subgraphs[0].operators[places[0]]),
+            single_op(model, model.subgraphs[0].operators[places[0]]),
         )
         for places in alike.values()
     ]
@@ -64,7 +63,7 @@ def _kind(model: schema.ModelT, op: schema.OperatorT) -> Hashable:
         int(op.opcodeIndex),
         options,
         tuple(int(tensor) < 0 for tensor in op.inputs),
-        tuple((tuple(one.shape), one.type, _is_constant(model, one), _points(one)) for one in tensors),
+        tuple((tuple(one.shape), one.type, is_constant(model, one), _points(one)) for one in tensors),
     )
 
 
@@ -76,39 +75,3 @@ def _points(tensor: schema.TensorT) -> tuple[int, ...]:
     found = tensor.quantization
     points = None if found is None else found.zeroPoint
     return () if points is None else tuple(np.unique(points).tolist())
-
-
-def _is_constant(model: schema.ModelT, tensor: schema.TensorT) -> bool:
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
-
-
-def _alone(model: schema.ModelT, op: schema.OperatorT) -> bytes:
-    old = model.subgraphs[0].tensors
-    used = list(dict.fromkeys(int(tensor) for tensor in (*op.inputs, *op.outputs) if tensor >= 0))
-    graph, alone = schema.SubGraphT(), schema.ModelT()
-    alone.version, alone.subgraphs = model.version, [graph]
-    alone.operatorCodes = [model.operatorCodes[op.opcodeIndex]]
-    alone.buffers, graph.tensors = [AlignedBuffer()], [copy.copy(old[tensor]) for tensor in used]
-    place = {tensor: number for number, tensor in enumerate(used)}
-    for tensor in graph.tensors:
-        if _is_constant(model, tensor):
-            buffer = AlignedBuffer()
-            buffer.data = model.buffers[tensor.buffer].data
-            alone.buffers.append(buffer)
-            tensor.buffer = len(alone.buffers) - 1
-        else:
-            tensor.buffer = 0
-    single = copy.copy(op)
-    single.opcodeIndex = 0
-    single.inputs = np.array([place.get(int(tensor), -1) for tensor in op.inputs], np.int32)
-    single.outputs = np.array([place[int(tensor)] for tensor in op.outputs], np.int32)
-    graph.operators = [single]
-    read = (int(tensor) for tensor in single.inputs if tensor >= 0 and not graph.tensors[tensor].buffer)
-    graph.inputs, graph.outputs = list(dict.fromkeys(read)), list(single.outputs)
-    constants = [number for number, tensor in enumerate(graph.tensors) if tensor.buffer]
-    for side, tensors in (("input", graph.inputs), ("output", graph.outputs), ("constant", constants)):
-        for number, tensor in enumerate(tensors):
-            # Names of a file may occur twice, and runtimes ask by name.
-            graph.tensors[tensor].name = f"{side}_{number}".encode()
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(alone))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import re
 from collections.abc import Sequence
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from tta_lite.export.contents import Contents, Op, read_contents
+from tta_lite.export.quantize.names import layer_names
 from tta_lite.measure.tflite_counting import count_tflite
 from tta_lite.types import InputError
 
@@ -18,7 +17,6 @@ MOST = 14
 # What a cut costs, where the square of a stage's share of the MACs over the fair share is 1: at all, for each tensor
 # beyond the first that crosses it, between layers of one block, and where one kernel runs what lies on both sides.
 CUT, CROSSING, IN_BLOCK, IN_KERNEL = 0.1, 0.15, 0.1, 2.0
-_BESIDE = re.compile(r"/(ReadVariableOp|Pad(V2)?\d*)(/|$)")
 _PADS = ("PAD", "PADV2", "MIRROR_PAD")
 
 
@@ -86,33 +84,6 @@ def unpacked(contents: Contents) -> set[int]:
             known.update(op.outputs)
             computed.update(op.outputs)
     return computed
-
-
-def layer_names(tflite: bytes, contents: Contents) -> list[str]:
-    """-> one a op: the layer that it comes from, read from the tensor that it writes; else the op's own name."""
-    outputs = _output_names(tflite)
-    return [_layer_name(contents, op, outputs) for op in contents.ops]
-
-
-def _layer_name(contents: Contents, op: Op, outputs: dict[int, str]) -> str:
-    # A fused op's tensor bears the names of all that was fused, as in "net/act/Relu;net/conv/Conv2D": the last one is
-    # the first layer, but for what was read or padded for it. In front stands the network, behind the op.
-    written = contents.tensors[op.outputs[0]].name.split(";") if op.outputs else [""]
-    computed = [one for one in written if not _BESIDE.search(one)]
-    parts = (computed or written)[-1].split("/")
-    if len(parts) > 2:
-        return "/".join(parts[1:-1])
-    named = next((outputs[tensor] for tensor in op.outputs if tensor in outputs), "")
-    return named if named and op.name not in ("QUANTIZE", "DEQUANTIZE") else op.name
-
-
-def _output_names(tflite: bytes) -> dict[int, str]:
-    model = schema.Model.GetRootAs(tflite)
-    if not model.SignatureDefsLength():
-        return {}
-    signature = model.SignatureDefs(0)
-    entries = [signature.Outputs(place) for place in range(signature.OutputsLength())]
-    return {entry.TensorIndex(): entry.Name().decode() for entry in entries}
 
 
 def _cut_costs(contents: Contents, names: Sequence[str]) -> np.ndarray:

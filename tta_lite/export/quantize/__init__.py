@@ -1,0 +1,1 @@
+"""Post-training quantisation of a float flatbuffer: ranges, back ends, repairs."""
