@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tta_lite.export.tflite import PRESET_SETTINGS, convert_function
+from tta_lite.export.convert import CONVERSIONS, convert_function
 from tta_lite.guideline.delegated import delegation_note
 
 
 def convert(function, shape):
     spec = tf.TensorSpec(shape, tf.float32)
-    return convert_function(tf.function(function).get_concrete_function(spec), PRESET_SETTINGS["fp32"], [])
+    return convert_function(tf.function(function).get_concrete_function(spec), CONVERSIONS["fp32"])
 
 
 def test_the_ops_are_counted_by_name():

@@ -138,6 +138,6 @@ def _outlook() -> tuple[tuple[str, Reason], ...]:
         ("G2", reason("outlook_g2", count=7, share="41%", layer="stage2_conv", most="12%")),
         ("subpixel", reason("outlook_subpixel", share="23%")),
         ("G5", reason("outlook_g5")),
-        ("G3", reason("outlook_g3_no_dot", boundary="SOFTMAX (probabilities)")),
+        ("G3", reason("outlook_g3_no_dot", integers=reason("quantisable_whole", total=70, preset="int8"))),
         ("G4", reason("no_fp16", cores=all_of(("Cortex-A72", "Cortex-A53")), board="RK3399")),
     )

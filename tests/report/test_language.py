@@ -16,6 +16,7 @@ from jinja2 import nodes
 from tests.report.made_up_guideline import FAULT, MADE_UP_COSTS, MADE_UP_SAMPLES, made_up_run
 from tests.report.test_page import Reader, strip  # noqa: F401
 from tta_lite.datasets.pose_set import JOINT_SETS
+from tta_lite.export.quantize import debug
 from tta_lite.guideline import reasons
 from tta_lite.guideline.bench import START
 from tta_lite.guideline.case_study import CaseStudy
@@ -47,7 +48,7 @@ STATUSES = [*(verdict.value for verdict in Verdict), "promising", "not tried fur
 # Names: of networks, layers, runtimes, files, data sets and rows, which are the same in every language.
 NAMES = re.compile(
     r"Firefly|RK\d+|Cortex|LiteRT|Arm NN|XNNPACK|TFLite|PoseResNet|ImageNet|Keras|Adam|Deconv|PConv|MACs|PCKh@?|"
-    r"DEPTH_TO_SPACE|mobilenet\w*|shufflenet|backbone/\w+|heatmaps|stage\w+|dynamic|int8|fp16|fp32|subpixel|none|KiB|"
+    r"DEPTH_TO_SPACE|mobilenet\w*|shufflenet|backbone/\w+|heatmaps|stage\w+|dynamic|int16x8|weight_only_\w+|int8|fp16|fp32|subpixel|none|KiB|"
     r"MiB|Example CPU|Some CPU|GHz|mixed_bfloat16|b?float16|drawn|scratch|points|probabilities|made up|Linux|"
     r"tensorflow|epochs|git|UTC|GPU|mnasnet|stem|b\d+_conv|(DEPTHWISE_)?CONV_2D"
 )
@@ -82,6 +83,7 @@ def standing_texts() -> set[str]:
     found |= {
         *emulated.HEADS.values(),
         boards.EMULATED,
+        debug.METRIC,
         *headline.SPEED,
         *headline.SIZE,
         *headline.AMOUNT,
@@ -142,7 +144,8 @@ def test_every_text_has_a_korean_one():
 
 
 def test_every_korean_text_is_of_use():
-    from_elsewhere = {text for text in korean.TEXTS if "GPU" in text} | {"accuracy"}
+    from_elsewhere = {text for text in korean.TEXTS if "GPU" in text}
+    from_elsewhere |= {"accuracy", precision.choose_policy("float32")[1]}
     assert korean.TEXTS.keys() <= written() | standing_texts() | from_elsewhere
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tta_lite.guideline import budget as budgets
 from tta_lite.guideline.reasons import Reason, Said, spoken
 from tta_lite.measure.benchmark import Comparison
 from tta_lite.types import Budget, Candidate, LedgerEntry, Report
+
+if TYPE_CHECKING:
+    from tta_lite.training.quantization_plan import QuantizationAware
 
 START = "none"
 
@@ -27,8 +30,10 @@ class Trial:
       rate: the learning rate as a share of the one that the run was given.
       sparsity: of the pruning schedule that it is trained on; None: no pruning.
       precision: in which it is trained, see `tta_lite.training.fit.FitSettings`.
+      quantization: how it learns with int8's rounding; None: it does not.
       ahead: trials with a higher one are tried first among those that can come to the budget, whatever their size.
       outline: -> a network of the same cost as the trained one, where that hangs on the values of the weights.
+      rescues: settings that are tried one after another, the cheapest first, if this one loses too much.
     """
 
     name: str
@@ -38,8 +43,10 @@ class Trial:
     rate: float = 1.0
     sparsity: float | None = None
     precision: str = "float32"
+    quantization: QuantizationAware | None = None
     ahead: int = 0
     outline: Callable[[], Candidate] | None = None
+    rescues: tuple[Trial, ...] = ()
 
     @property
     def label(self) -> str:

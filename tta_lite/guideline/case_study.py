@@ -17,7 +17,7 @@ import numpy as np
 from tta_lite.compat import keras, load_model
 from tta_lite.export.delegation import check_delegation
 from tta_lite.export.parity import TooLossyError, check_parity, compare
-from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
+from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.guideline.delegated import delegation_note
 from tta_lite.guideline.reasons import Said, all_of, reason, spoken, with_said
@@ -32,7 +32,7 @@ from tta_lite.tasks.pckh import pckh
 from tta_lite.tasks.pose import PoseTask
 from tta_lite.tasks.stream import first_inputs
 from tta_lite.training.fit import FitSettings, fit, training_seconds
-from tta_lite.training.precision import training_policy
+from tta_lite.training.precision import AUTO, choose_policy
 from tta_lite.training.pruning import Pruning, sparsity
 from tta_lite.training.strategy import get_strategy, mean_and_variance
 from tta_lite.types import Candidate, InputError, LedgerEntry, Report, Verdict
@@ -76,6 +76,7 @@ class CaseStudy:
       rounds: of the benchmark; the rows are timed in turn.
       num_runs: timed inferences a row, at least.
       min_secs: timed seconds a row, at least.
+      precision: in which rows of G4 are trained, one of `tta_lite.training.precision.CHOICES`.
       place: which board times, as `tta_lite.measure.benchmark.benchmark_together` takes it; empty: this machine.
     """
 
@@ -90,9 +91,11 @@ class CaseStudy:
     rounds: int = 5
     num_runs: int = 50
     min_secs: float = 1.0
+    precision: str = AUTO
     place: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        choose_policy(self.precision)
         for name in ("bottleneck", "num_threads", "rounds", "num_runs"):
             if getattr(self, name) < 1:
                 raise InputError(f"Argument `{name}` must be 1 or more. Received: {getattr(self, name)}")
@@ -245,7 +248,7 @@ def _step(
     began = time.monotonic() - training_seconds(folder / TRAINING)
     write(f"{title}: exporting {row.export.preset}")
     calibration: Sequence[np.ndarray] = ()
-    if PRESET_SETTINGS[row.export.preset].integer_only:
+    if row.export.needs_images:
         calibration = task.calibration(row.export.calibration_images, seed=study.fit.seed)
     tflite = export_tflite(model, row.export, calibration)
     report = report_on_paper(tflite, count(model))
@@ -290,7 +293,7 @@ def _network(
     notes: list[Said] = []
     policy = "float32"
     if row.mixed:
-        policy, why = training_policy()
+        policy, why = choose_policy(study.precision)
         notes.append(reason("note_trained", policy=policy, why=why))
     if (folder / MODEL).exists():
         model = _load(folder / MODEL)

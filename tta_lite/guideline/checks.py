@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from tta_lite.compat import keras
 from tta_lite.export.contents import Contents, Op, read_contents
 from tta_lite.export.delegation import undelegated_ops
 from tta_lite.export.for_runtime import exported_for
+from tta_lite.export.quantize.names import op_layers
 from tta_lite.export.tflite import export_tflite
 from tta_lite.guideline.reasons import ENGLISH, Reason, Said, all_of, reason, spoken
 from tta_lite.models.backbones import LIGHT_BACKBONES, get_backbone
@@ -140,10 +140,8 @@ def missing_ops(tflite: bytes, runtime: Runtime, layers: Sequence[str] = ()) -> 
         whys: dict[int, Said] = {one.index: one.why for one in undelegated_ops(tflite)}
     else:
         whys = {op.index: why for op in contents.ops if (why := _why_not(op, contents, runtime))}
-    return [
-        Miss(contents.ops[index].name, _layer(contents, contents.ops[index], layers), spoken(why), why)
-        for index, why in sorted(whys.items())
-    ]
+    named = op_layers(tflite, layers, contents)
+    return [Miss(contents.ops[index].name, named[index].title, spoken(why), why) for index, why in sorted(whys.items())]
 
 
 def _why_not(op: Op, contents: Contents, runtime: Runtime) -> Said:
@@ -167,24 +165,6 @@ def _dtype(op: Op, contents: Contents) -> str | None:
     """-> the type that an op computes with: of its first input that is no index, shape or mask."""
     types = [contents.tensors[index].dtype for index in op.inputs if index >= 0]
     return next((dtype for dtype in types if dtype in COMPUTED), None)
-
-
-def _layer(contents: Contents, op: Op, layers: Sequence[str]) -> str:
-    # A fused op's tensor bears the names of all that was fused, as in "net/act/Relu;net/conv/Conv2D": the last one is
-    # the first layer.
-    known = set(layers)
-    written = contents.tensors[op.outputs[0]].name
-    for path in reversed(written.split(";")):
-        parts = path.split("/")
-        for start in range(len(parts)):
-            for end in range(len(parts), start, -1):
-                name = "/".join(parts[start:end])
-                if name in known:
-                    return name
-    if layers and op.outputs[0] in contents.outputs:
-        # The output tensor bears the name of the output.
-        return layers[-1]
-    return re.sub(r"^StatefulPartitionedCall/", "", written)
 
 
 def ops_check(

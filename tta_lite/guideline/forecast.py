@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from tta_lite.compat import keras
-from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
+from tta_lite.export.tflite import export_tflite
 from tta_lite.guideline.bench import START, Trial
 from tta_lite.guideline.checks import as_if_trained
 from tta_lite.guideline.program import Request, first_state, known_gate, setting_of
@@ -91,7 +91,7 @@ def _forecast(
     try:
         candidate, shown = make()
         images: Sequence[np.ndarray] = ()
-        if PRESET_SETTINGS[candidate.export.preset].integer_only:
+        if candidate.export.needs_images:
             images = task.calibration(candidate.export.calibration_images, seed=request.fit.seed)
         return Forecast(step, what, predict(export_tflite(shown, candidate.export, images), latency))
     except InputError as error:

@@ -129,10 +129,54 @@ def _tried(
         write(f"{title}: {name} ({number} of {len(chosen)} promising)")
         tell(TrialBegan(label, number, len(chosen), promising=True))
         finished[name] = bench.finish(step.name, name)
+    _rescue(step, state, bench, record, finished, title, write, tell)
     if not finished:
         verdict, why = _nothing(tried)
         return {step.name: entry_of(step, verdict, why, Report(), time.monotonic() - began, {"trials": tried})}
     return _judged(step, state, bench, tried, finished, began)
+
+
+def _rescue(
+    step: Step,
+    state: State,
+    bench: Bench,
+    record: dict[str, Any],
+    finished: dict[str, LedgerEntry],
+    title: str,
+    write: Callable[[str], object],
+    tell: Tell,
+) -> None:
+    """Tries the rescues of settings that lost too much, until one does not, and adds them to what is finished."""
+    tried = {one["name"]: one for one in record["trials"]}
+    lossy = [name for name, entry in finished.items() if not _keeps_floor(entry, state)]
+    if not lossy or any(tried[name]["distance"] == 0 for name in finished if name not in lossy):
+        return
+    known = {trial.name: trial for trial in step.trials(state)}
+    for rescue in (rescue for name in lossy if name in known for rescue in known[name].rescues):
+        if rescue.name not in tried:
+            found = _outlook(step, [rescue], state, bench, 1, title, write, tell)["trials"][0]
+            tried[rescue.name] = found
+            record["trials"].append(found)
+            bench.remember(step.name, record)
+        if tried[rescue.name]["status"] != "promising":
+            continue
+        if rescue.name not in finished:
+            write(f"{title}: {rescue.name}, for what was tried before loses too much")
+            tell(TrialBegan(rescue.label, 1, 1, promising=True))
+            try:
+                finished[rescue.name] = bench.finish(step.name, rescue.name)
+            except InputError as error:
+                # One that fails is no reason to lose what was found before.
+                tried[rescue.name] |= {"status": "cannot be used", **with_said("why", fault_of(error))}
+                bench.remember(step.name, record)
+                continue
+        if _keeps_floor(finished[rescue.name], state):
+            return
+
+
+def _keeps_floor(entry: LedgerEntry, state: State) -> bool:
+    # Written so that NaN is refused.
+    return not entry.details.get("fault") and (entry.report.accuracy or 0.0) >= state.floor
 
 
 def _outlook(
@@ -242,8 +286,7 @@ def _judged(
         after = _over(entry.report, _key(name), comparison, state.budget)
         speedup = speedups[_key(name)]
         gained = gains(before, after, speedup)
-        # Written so that NaN is refused.
-        if not (entry.report.accuracy or 0.0) >= state.floor:
+        if not _keeps_floor(entry, state):
             verdict = Verdict.TOO_LOSSY
         elif not budgets.is_nearer(before, after, speedup.min):
             verdict = Verdict.NO_GAIN

@@ -6,21 +6,22 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from tta_lite.boards.checks import int8_pays
 from tta_lite.boards.profile import BoardProfile
 from tta_lite.compat import keras
 from tta_lite.export.contents import read_contents
-from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
+from tta_lite.export.quantize.float_file import FloatFile
+from tta_lite.export.quantize.options import Options
+from tta_lite.export.quantize.presets import make
 from tta_lite.guideline.checks import Miss, as_if_trained, missing_ops, no_fp16
+from tta_lite.guideline.quantisable import Quantisable, check_quantisable
 from tta_lite.guideline.reasons import Reason, Said, reason, spoken
 from tta_lite.measure.counting import count
 from tta_lite.transforms.backbone import find_cuts
 from tta_lite.transforms.factorize import COSTLY
 from tta_lite.transforms.graph import trace
 from tta_lite.transforms.rewrite import rewrite
-from tta_lite.types import ExportSpec, InputError
+from tta_lite.types import InputError
 
 PRESETS = ("fp32", "fp16", "int8")
 
@@ -127,22 +128,19 @@ def preflight(model: keras.Model, board: BoardProfile) -> Preflight:
     """
     graph_model = as_if_trained(model)
     names = [layer.name for layer in graph_model.layers]
-    rng = np.random.default_rng(0)
-    images = [rng.normal(size=(1, *model.inputs[0].shape[1:])).astype(np.float32) for _ in range(2)]
-    files: dict[str, bytes] = {}
-    faults: dict[str, str] = {}
-    convert_s = 0.0
-    for preset in PRESETS:
-        began = time.monotonic()
-        try:
-            calibration = images if PRESET_SETTINGS[preset].integer_only else ()
-            files[preset] = export_tflite(graph_model, ExportSpec(preset), calibration)
-        except InputError as error:
-            if preset == "fp32":
-                raise
-            faults[preset] = " ".join(str(error).split())
-        if preset == "fp32":
-            convert_s = time.monotonic() - began
+    began = time.monotonic()
+    source = FloatFile.of_model(graph_model)
+    convert_s = time.monotonic() - began
+    files = {"fp32": source.tflite}
+    faults: dict[str, Said] = {}
+    try:
+        files["fp16"] = make(source, {}, "fp16", Options())
+    except InputError as error:
+        faults["fp16"] = " ".join(str(error).split())
+    integers = _integers(source)
+    files["int8"] = integers.tflite
+    if integers.float_ops:
+        faults["int8"] = integers.said()
     supports = []
     for runtime in board.runtimes:
         for preset in PRESETS:
@@ -155,10 +153,18 @@ def preflight(model: keras.Model, board: BoardProfile) -> Preflight:
                 ops = {one.name: one.count for one in read_contents(files[preset]).op_counts()}
                 missed = tuple(missing_ops(files[preset], runtime, names))
                 supports.append(Support(name, preset, "", ops, missed, bool(runtime.ask)))
-    return Preflight(tuple(supports), tuple(_outlook(graph_model, board, supports)), convert_s)
+    return Preflight(tuple(supports), tuple(_outlook(graph_model, board, supports, integers)), convert_s)
 
 
-def _outlook(model: keras.Model, board: BoardProfile, supports: Sequence[Support]) -> list[tuple[str, Reason]]:
+def _integers(source: FloatFile) -> Quantisable:
+    """-> what would become of the network as integers (6.2.1); costs are measured where there is one to tell."""
+    found = check_quantisable(source, timed=False)
+    return check_quantisable(source) if found.left or found.crossings else found
+
+
+def _outlook(
+    model: keras.Model, board: BoardProfile, supports: Sequence[Support], quantisable: Quantisable
+) -> list[tuple[str, Reason]]:
     counts = count(model)
     macs = {layer.name: layer.macs or 0 for layer in counts.layers}
     ops = {layer.name: layer.op for layer in counts.layers}
@@ -193,8 +199,8 @@ def _outlook(model: keras.Model, board: BoardProfile, supports: Sequence[Support
     if left is None or left.fault:
         found.append(("G3", reason("outlook_no_int8", fault=left.fault if left else "")))
     else:
-        boundary = ", ".join(dict.fromkeys(f"{miss.op} ({miss.layer})" for miss in left.misses))
         dot = int8_pays(board).code == "int8"
-        found.append(("G3", reason("outlook_g3" if dot else "outlook_g3_no_dot", boundary=boundary or "-")))
+        said = quantisable.said()
+        found.append(("G3", reason("outlook_g3" if dot else "outlook_g3_no_dot", integers=said)))
     found.append(("G4", no_fp16(board) or reason("outlook_g4")))
     return found

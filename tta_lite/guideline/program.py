@@ -164,20 +164,22 @@ def plan(model: keras.Model, task: Task, request: Request, known: Preflight) -> 
             lines.append(PlanLine(step.name, why, (), Cost()))
             continue
         trials = step.trials(state)
-        finishes = min(len(trials), request.promising)
-        epochs = max((trial.epochs for trial in trials), default=0)
+        rescues = [rescue for trial in trials for rescue in trial.rescues]
+        finishes = min(len(trials), request.promising) + len(rescues)
+        epochs = max((trial.epochs for trial in trials), default=0) + sum(rescue.epochs for rescue in rescues)
         # Keras looks at the test part after each epoch, which is half of a score.
         cost = Cost(
-            trials=len(trials),
+            trials=len(trials) + len(rescues),
             sketch_s=known.convert_s,
             finishes=finishes,
             finish_s=known.convert_s + score_s,
             train_s=epochs * (task.steps_per_epoch * step_s + score_s / 2),
             # Beside the trials the first row and the one that stands; in the end all rows.
-            first_s=(len(trials) + 2) * timing_s,
+            first_s=(len(trials) + 2 + 3 * len(rescues)) * timing_s,
             last_s=(place + finishes) * timing_s,
         )
-        lines.append(PlanLine(step.name, "", tuple(trial.label for trial in trials), cost))
+        labels = [trial.label for trial in trials] + [f"if that loses too much: {one.label}" for one in rescues]
+        lines.append(PlanLine(step.name, "", tuple(labels), cost))
     return lines
 
 

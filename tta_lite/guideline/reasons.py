@@ -52,14 +52,21 @@ ENGLISH: dict[str, str] = {
     "outlook_subpixel": "Deconvs hold {share} of the MACs; as convolutions and DEPTH_TO_SPACE they compute the same",
     "outlook_g5": "makes the compressed file smaller, and nothing faster (6.2.3)",
     "outlook_no_int8": "no integer file of this network runs there (6.2.1): {fault}",
-    "outlook_g3": (
-        "the board's cores have an integer dot product; ops at the border of float and integer: {boundary} (6.2.1)"
-    ),
+    "outlook_g3": "the board's cores have an integer dot product; {integers}",
     "outlook_g3_no_dot": (
-        "the board's cores have no integer dot product, so that 8 bits gain less than on newer ones; ops at the border "
-        "of float and integer: {boundary} (6.2.1)"
+        "the board's cores have no integer dot product, so that 8 bits gain less than on newer ones; {integers}"
     ),
     "outlook_g4": "the board's cores compute in FP16 (6.2.2)",
+    "quantisable_whole": "all {total} ops become integer ops ({preset}), without a boundary to FP32 (6.2.1)",
+    "quantisable_partly": (
+        "{count} of {total} ops stay in float32: {ops}; {crossings} boundaries of FP32 and integers, over which {kib} "
+        "KiB pass an inference; they {cost} (6.2.1)"
+    ),
+    "quantisable_left": "{count} of them are not for {runtime}, or for its slower kernels: {ops}; they {cost}",
+    "quantisable_slower": "in all the integer file takes {integers} ms, and one of float32 {floats}: nothing is gained",
+    "quantisable_cost": "cost {cost} of {latency} ms as measured on this machine",
+    "quantisable_predicted": "cost {cost} of {latency} ms as predicted",
+    "quantisable_unknown": "have a cost that is not known",
     # Advice, if the budget is not met (6.2).
     "lighten_macs": (
         "lighten the structure further: {share} less {what} are needed; if it goes with the MACs, {target} million "
@@ -115,6 +122,14 @@ ENGLISH: dict[str, str] = {
     "label_subpixel": "Deconvs as convolutions and DEPTH_TO_SPACE",
     "label_sparsity": "{share} of the weights zero",
     "label_int8": "full integers (int8)",
+    "label_int8_corrected": "full integers (int8), ranges of the least squared error and biases corrected",
+    "label_int8_equalised": "full integers (int8), weights equalised across layers and biases corrected",
+    "label_int8_rounded": "full integers (int8), rounding chosen on calibration pictures",
+    "label_int8_worst": "full integers (int8), biases corrected, the {count} worst layers in float32",
+    "label_quantization_aware": "full integers (int8), after quantisation-aware training",
+    "label_int16x8": "full integers, activations of 16 bits (int16x8)",
+    "label_weight_only_int8": "8-bit weights, float arithmetic (weight_only_int8)",
+    "label_weight_only_int4": "4-bit and 8-bit weights, float arithmetic (weight_only_int4)",
     "label_dynamic": "8-bit weights, float arithmetic at the edges of each op (dynamic)",
     "label_fp16": "16-bit float weights (fp16)",
     "label_mixed": "16-bit float weights, after training in mixed precision ({precision})",

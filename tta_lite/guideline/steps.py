@@ -15,8 +15,9 @@ from tta_lite.guideline.bench import START, State, Step, Trial
 from tta_lite.guideline.checks import no_fp16, ops_check
 from tta_lite.guideline.deconvs import choose_subpixel
 from tta_lite.guideline.reasons import Reason, UnusableError, all_of, reason
+from tta_lite.guideline.rescues import int8_rescues
 from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation, get_backbone
-from tta_lite.training.precision import training_policy
+from tta_lite.training.precision import AUTO, choose_policy
 from tta_lite.training.pruning import Pruning, magnitude_pruned
 from tta_lite.transforms.backbone import swap_backbone
 from tta_lite.transforms.factorize import factorize
@@ -44,6 +45,7 @@ class Settings:
       finetune_epochs: of training after G2 and G5, which do not.
       finetune_rate: its learning rate, as a share of that of the training after G1.
       left_out: names of steps that are not taken.
+      precision: in which G4 trains, one of `tta_lite.training.precision.CHOICES`.
     """
 
     backbones: tuple[str, ...] = LIGHT_BACKBONES
@@ -55,8 +57,10 @@ class Settings:
     finetune_epochs: int = 2
     finetune_rate: float = 0.3
     left_out: tuple[str, ...] = ()
+    precision: str = AUTO
 
     def __post_init__(self) -> None:
+        choose_policy(self.precision)
         for name in ("epochs", "finetune_epochs", "calibration_images"):
             if getattr(self, name) < 1:
                 raise InputError(f"Argument `{name}` must be 1 or more. Received: {getattr(self, name)}")
@@ -294,11 +298,20 @@ def _takes_int8(setting: Setting, state: State) -> list[Reason]:
 def _integers(setting: Setting, state: State) -> list[Trial]:
     wanted = ["int8"] if len(setting.calibration(1)) else []
     wanted.append("dynamic")
-    return [
-        export_trial(state.candidate, ExportSpec(preset, setting.settings.calibration_images))
-        for preset in wanted
-        if preset in setting.presets
-    ]
+    found = []
+    for preset in wanted:
+        if preset in setting.presets:
+            export = ExportSpec(preset, setting.settings.calibration_images)
+            trial = export_trial(state.candidate, export)
+            if preset == "int8":
+                chosen = setting.settings
+                epochs = chosen.finetune_epochs if setting.trains else 0
+                rescues = int8_rescues(
+                    state.candidate, export, setting.calibration, epochs=epochs, rate=chosen.finetune_rate
+                )
+                trial = dataclasses.replace(trial, rescues=rescues)
+            found.append(trial)
+    return found
 
 
 def export_trial(candidate: Candidate, export: ExportSpec) -> Trial:
@@ -329,19 +342,20 @@ def _after_integers(setting: Setting, state: State) -> list[Reason]:
 
 def _half(setting: Setting, state: State) -> list[Trial]:
     chosen = setting.settings
-    trained = [mixed_trial(state.candidate, chosen.finetune_epochs, chosen.finetune_rate)] if setting.trains else []
-    return [export_trial(state.candidate, FP16), *trained]
+    trial = mixed_trial(state.candidate, chosen.finetune_epochs, chosen.finetune_rate, chosen.precision)
+    return [export_trial(state.candidate, FP16), *([trial] if setting.trains else [])]
 
 
-def mixed_trial(candidate: Candidate, epochs: int, rate: float) -> Trial:
-    """-> a setting of G4: trained in the 16-bit format of this machine, then exported with 16-bit weights.
+def mixed_trial(candidate: Candidate, epochs: int, rate: float, precision: str = AUTO) -> Trial:
+    """-> a setting of G4: trained in a 16-bit format, then exported with 16-bit weights.
 
     Args:
       candidate: the network before it.
       epochs: of training.
       rate: its learning rate as a share of the run's.
+      precision: one of `tta_lite.training.precision.CHOICES`; ``auto``: the format of this machine.
     """
-    precision, _ = training_policy()
+    precision, _ = choose_policy(precision)
 
     def make() -> Candidate:
         return dataclasses.replace(candidate, export=FP16, trail=(*candidate.trail, f"G4 {precision}"))

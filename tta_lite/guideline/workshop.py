@@ -18,7 +18,9 @@ from tta_lite.boards.profile import Runtime
 from tta_lite.compat import keras
 from tta_lite.export.for_runtime import exported_for
 from tta_lite.export.parity import check_parity, compare
-from tta_lite.export.tflite import PRESET_SETTINGS, export_tflite
+from tta_lite.export.quantize.float_file import FloatFile
+from tta_lite.export.quantize.post_training import PostTraining
+from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.guideline.bench import START, Sketch, Trial
 from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, TRAINING, report_on_paper, say
@@ -31,11 +33,14 @@ from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
 from tta_lite.measure.latency_model import load_model
 from tta_lite.measure.predict import predict
-from tta_lite.models.files import load_network
+from tta_lite.tasks.calibration import checked_calibration
 from tta_lite.tasks.stream import first_inputs
 from tta_lite.training.callbacks import EpochsDone
 from tta_lite.training.fit import FitSettings, fit, training_seconds
 from tta_lite.training.pruning import Pruning, sparsity
+from tta_lite.training.quantization_aware import is_quantization_aware, plain_network
+from tta_lite.training.quantization_files import load_trained, ranges_file, save_trained
+from tta_lite.training.quantization_plan import QuantizationAware
 from tta_lite.types import FP32, Candidate, ExportSpec, InputError, LedgerEntry, Task, Verdict
 
 # Of a trial: the untrained network, what it is, what was measured of the finished one; of a row: what to go on with.
@@ -81,6 +86,9 @@ class Workshop:
         self.model, self.task, self.runtime = model, task, runtime
         self.rows, self.folders = (START, *rows), folders
         self.settings, self.rules, self.write, self.tell = settings, rules, write, tell
+        # The last network that was exported, for how many images, and what was made of it.
+        self._post: tuple[keras.Model, int, PostTraining] | None = None
+        self._images: dict[int, Sequence[np.ndarray]] = {}
 
     def start(self) -> LedgerEntry:
         """The unmodified network as a float32 file, scored."""
@@ -131,6 +139,7 @@ class Workshop:
             "rate": trial.rate,
             "sparsity": trial.sparsity,
             "precision": trial.precision,
+            "quantization": None if trial.quantization is None else dataclasses.asdict(trial.quantization),
         }
         self._save(folder, OUTLINE, candidate, needs)
         return Sketch(report_on_paper(tflite, count(candidate.model)))
@@ -152,8 +161,9 @@ class Workshop:
             atomic_write(folder / FILE, self._export(candidate))
         label = reason("label_file", label=said_in(needs, "label"), preset=candidate.export.preset)
         entry = self._scored(row, candidate, folder, label, began)
-        if needs["sparsity"] is not None:
-            zeros = reason("note_zeros", share=f"{sparsity(candidate.model):.1%}")
+        plan = needs.get("quantization") or {}
+        if needs["sparsity"] is not None or plan.get("sparsity") is not None:
+            zeros = reason("note_zeros", share=f"{sparsity(plain_network(candidate.model)):.1%}")
             note = with_said("note", all_of([zeros, said_in(entry.details, "note")], "then"))
             entry = dataclasses.replace(entry, details={**entry.details, **note})
         atomic_write(folder / FINISHED, to_json_text(entry.to_json()))
@@ -162,7 +172,9 @@ class Workshop:
     def keep(self, row: str, trial: str) -> None:
         """Copies the trial's files into the step's folder."""
         source, target = self._trial(row, trial), self._folder(row)
-        for name in (FILE, MODEL, RECORD):
+        for name in (FILE, ranges_file(MODEL).name, MODEL, RECORD):
+            if not (source / name).is_file():
+                continue
             with atomic_path(target / name) as temporary:
                 shutil.copyfile(source / name, temporary)
 
@@ -213,19 +225,28 @@ class Workshop:
         folder.mkdir(parents=True, exist_ok=True)
         record = {"export": dataclasses.asdict(candidate.export), "trail": candidate.trail, **(more or {})}
         atomic_write(folder / RECORD, to_json_text(record, indent=1))
-        with atomic_path(folder / name) as temporary:
-            candidate.model.save(temporary)
+        save_trained(candidate.model, folder / name)
 
     def _load(self, folder: Path, name: str) -> Candidate:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return Candidate(load_network(folder / name), ExportSpec(**record["export"]), tuple(record["trail"]))
+        return Candidate(load_trained(folder / name), ExportSpec(**record["export"]), tuple(record["trail"]))
 
     def _export(self, candidate: Candidate) -> bytes:
-        images: Sequence[np.ndarray] = ()
-        if PRESET_SETTINGS[candidate.export.preset].integer_only:
-            images = self.task.calibration(candidate.export.calibration_images, seed=self.settings.seed)
-        tflite = export_tflite(candidate.model, candidate.export, images)
-        return exported_for(tflite, self.runtime)
+        spec = candidate.export
+        if is_quantization_aware(candidate.model):
+            return exported_for(export_tflite(candidate.model, spec), self.runtime)
+        # The settings of a step share a network: it is converted once, and the images pass through it once.
+        count = spec.calibration_images if spec.needs_images else 0
+        if self._post is None or self._post[0] is not candidate.model or (count and self._post[1] != count):
+            source = FloatFile.of_model(candidate.model)
+            self._post = candidate.model, count, PostTraining(source, self._calibration(count))
+        return exported_for(self._post[2].quantize(spec), self.runtime)
+
+    def _calibration(self, count: int) -> Sequence[np.ndarray]:
+        """-> as many training images, checked once."""
+        if count not in self._images:
+            self._images[count] = checked_calibration(self.task, count, seed=self.settings.seed)[0] if count else []
+        return self._images[count]
 
     def _trained(self, candidate: Candidate, needs: Mapping[str, Any], folder: Path, label: str) -> Candidate:
         if not needs["epochs"]:
@@ -236,6 +257,7 @@ class Workshop:
             learning_rate=self.settings.learning_rate * needs["rate"],
             precision=needs["precision"],
             pruning=None if needs["sparsity"] is None else Pruning(needs["sparsity"]),
+            quantization=QuantizationAware(**needs["quantization"]) if needs.get("quantization") else None,
         )
         watchers = [EpochsDone(lambda done, count, logs: self.tell(Trained(done, count, logs)))]
         return fit(candidate, self.task, settings, folder / TRAINING, label=label, callbacks=watchers, write=self.write)
@@ -243,7 +265,7 @@ class Workshop:
     def _scored(self, row: str, candidate: Candidate, folder: Path, label: Said, began: float) -> LedgerEntry:
         file = folder / FILE
         tflite = file.read_bytes()
-        counts = count(candidate.model)
+        counts = count(plain_network(candidate.model))
         report = report_on_paper(tflite, counts)
         details: dict[str, Any] = {**with_said("label", label), "trail": list(candidate.trail), "note": ""}
         images = first_inputs(self.task.validation_data(), PARITY_IMAGES)

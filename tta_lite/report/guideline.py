@@ -20,6 +20,7 @@ from tta_lite.guideline.steps import STEPS
 from tta_lite.report import columns as cols
 from tta_lite.report import page, plots, samples, table
 from tta_lite.report.language import ENGLISH, Language
+from tta_lite.report.layer_errors import errors_view, found_errors
 from tta_lite.report.layers import layers_view, measured_layers
 from tta_lite.report.outputs import output_names
 from tta_lite.report.run_folder import RunFolder
@@ -59,7 +60,8 @@ def write_report(
 ) -> Path:
     """Writes ``table.md``, ``table.csv``, ``plots/``, ``report.html`` and ``artifact/``; -> the page.
 
-    What takes a minute is kept: ``layers.json``, where the time of the first and the chosen file goes.
+    What takes a minute is kept: ``layers.json``, where the time of the first and the chosen file goes, and
+    ``quantization.json``, what each layer of the chosen file loses if that is of integers.
 
     Args:
       folder: of the run.
@@ -90,6 +92,7 @@ def write_report(
             **page_context(result, request, known, say),
             **samples.samples_view(shown, entries, say),
             "layers": _layers(folder, result.outcome, files, request, say, write),
+            "errors": _errors(folder, result.outcome, files, task, request, say, write),
         },
         say=say,
     )
@@ -207,6 +210,25 @@ def _layers(
     compared = {row: files[row] for row in (START, outcome.chosen) if row in files}
     costs = _attempt(lambda: measured_layers(folder, compared, request.rules, write=write), write)
     return layers_view(costs, plots.row_colours(outcome.entries), say) if costs else {}
+
+
+def _errors(
+    folder: RunFolder,
+    outcome: Outcome,
+    files: Mapping[str, Path],
+    task: Task,
+    request: Request,
+    say: Language,
+    write: Callable[[str], Any],
+) -> Mapping[str, Any]:
+    def images(count: int) -> Sequence[np.ndarray]:
+        return task.calibration(count, seed=request.fit.seed)
+
+    chosen, candidate = outcome.chosen, outcome.state.candidate
+    if chosen not in files:
+        return {}
+    found = _attempt(lambda: found_errors(folder, candidate, files[chosen], images, write=write), write)
+    return errors_view(chosen, found, say) if found else {}
 
 
 def _attempt(make: Callable[[], Any], write: Callable[[str], Any]) -> Any:

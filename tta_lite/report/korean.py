@@ -7,11 +7,12 @@ No particle follows a gap whose last sound is not known: names are followed by a
 
 from __future__ import annotations
 
-from tta_lite.report import korean_boards
+from tta_lite.report import korean_boards, korean_quantization
 
 TEXTS: dict[str, str] = {
     **korean_boards.TEXTS,
     **korean_boards.BY_NAME,
+    **korean_quantization.TEXTS,
     # The headline.
     "Nothing has been measured yet.": "아직 측정한 결과가 없음",
     "the unmodified net": "원본 신경망",
@@ -297,6 +298,7 @@ TEXTS: dict[str, str] = {
         "none 행과 공정하게 비교하기 위해 ImageNet 가중치 없이 G1+G2를 적용함"
     ),
     "a GPU is present: float16 with loss scaling": "GPU 사용: 손실 스케일링을 적용한 float16",
+    "as was asked for": "사용자 지정",
     "no GPU is present: bfloat16 instead of float16, for it needs no loss scaling": (
         "GPU 없음: 손실 스케일링이 필요 없는 bfloat16을 float16 대신 사용"
     ),

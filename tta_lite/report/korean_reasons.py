@@ -49,12 +49,19 @@ SENTENCES: dict[str, str] = {
     "outlook_subpixel": "Deconv가 MACs의 {share} 차지: 합성곱과 DEPTH_TO_SPACE로 바꾸어도 계산 결과가 같음",
     "outlook_g5": "압축 파일만 작아지고 속도는 빨라지지 않음(6.2.3)",
     "outlook_no_int8": "이 신경망의 정수 파일은 실행할 수 없음(6.2.1): {fault}",
-    "outlook_g3": "보드 코어가 정수 내적 명령을 지원함. 부동소수점과 정수의 경계에 있는 연산: {boundary} (6.2.1)",
-    "outlook_g3_no_dot": (
-        "보드 코어에 정수 내적 명령이 없어 8비트의 효과가 최신 코어보다 작음. 부동소수점과 정수의 경계에 있는 연산: "
-        "{boundary} (6.2.1)"
-    ),
+    "outlook_g3": "보드 코어가 정수 내적 명령을 지원함. {integers}",
+    "outlook_g3_no_dot": "보드 코어에 정수 내적 명령이 없어 8비트의 효과가 최신 코어보다 작음. {integers}",
     "outlook_g4": "보드 코어가 FP16 연산을 지원함(6.2.2)",
+    "quantisable_whole": "연산 {total}개 모두 정수 연산으로 바뀌고({preset}) 부동소수점과의 경계가 없음(6.2.1)",
+    "quantisable_partly": (
+        "연산 {total}개 중 {count}개가 부동소수점(FP32)으로 남음: {ops}. 부동소수점과 정수의 경계 {crossings}곳, 추론 "
+        "1회에 경계를 지나는 데이터 {kib} KiB, {cost} (6.2.1)"
+    ),
+    "quantisable_left": "{runtime} 런타임이 지원하지 않거나 느린 커널에 맡기는 연산 {count}개: {ops}, {cost}",
+    "quantisable_slower": "전체로는 정수 파일 {integers} ms, 부동소수점(FP32) 파일 {floats} ms로 이득이 없음",
+    "quantisable_cost": "비용: 이 컴퓨터에서 측정한 {latency} ms 중 {cost} ms",
+    "quantisable_predicted": "비용: 예측한 {latency} ms 중 {cost} ms",
+    "quantisable_unknown": "비용: 알 수 없음",
     # Advice, if the budget is not met (6.2).
     "lighten_macs": (
         "구조를 더 경량화: {what} 항목을 {share} 더 줄여야 함. MACs에 비례한다고 보면 {macs}M에서 {target}M으로 줄여야 "
@@ -108,6 +115,14 @@ SENTENCES: dict[str, str] = {
     "label_subpixel": "Deconv를 합성곱과 DEPTH_TO_SPACE로 대체",
     "label_sparsity": "가중치의 {share}를 0으로",
     "label_int8": "전체 정수(int8)",
+    "label_int8_corrected": "전체 정수(int8), 제곱 오차가 가장 작은 범위와 편향 보정",
+    "label_int8_equalised": "전체 정수(int8), 계층 간 가중치 균등화와 편향 보정",
+    "label_int8_rounded": "전체 정수(int8), 보정 사진으로 고른 반올림",
+    "label_int8_worst": "전체 정수(int8), 편향 보정, 오차가 가장 큰 {count}개 계층은 부동소수점",
+    "label_quantization_aware": "전체 정수(int8), 양자화 인지 학습 후",
+    "label_int16x8": "전체 정수, 활성값 16비트(int16x8)",
+    "label_weight_only_int8": "가중치만 8비트, 부동소수점 연산(weight_only_int8)",
+    "label_weight_only_int4": "가중치만 4비트와 8비트, 부동소수점 연산(weight_only_int4)",
     "label_dynamic": "가중치만 8비트, 연산 경계는 부동소수점(dynamic)",
     "label_fp16": "16비트 부동소수점 가중치(fp16)",
     "label_mixed": "혼합 정밀도({precision}) 학습 후 16비트 부동소수점 가중치",

@@ -20,7 +20,7 @@ from tta_lite.types import LedgerEntry, Verdict
 
 PAGE = "report.html"
 # Of the context, as it is.
-PASSED_ON = ("budget", "advice", "trials", "support", "outlook", "layers", "classes", "pictures")
+PASSED_ON = ("budget", "advice", "trials", "support", "outlook", "layers", "errors", "classes", "pictures")
 CAN_AND_CANNOT = (
     "The latencies are those of the machine named above. They say which row is faster there and by how much; a board "
     "with other cores, caches and kernels can give other ratios and another order.",
