@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tta_lite.compat import keras
     from tta_lite.guideline.bench import Trial
     from tta_lite.report.run_folder import RunFolder
-    from tta_lite.types import Task
+    from tta_lite.tasks.find import Edges
+    from tta_lite.types import LedgerEntry, Task
 
 TASK = flags.DEFINE_string(
     "task", None, "image_folder:PATH, pose:<data set>:PATH, or <module>:<function>, which gets the network."
@@ -42,7 +43,7 @@ def refuse(when: str, *holders: flags.FlagHolder[Any]) -> None:
             raise InputError(f"--{holder.name} means something only {when}. Received: --{holder.name}={holder.value}")
 
 
-def find(model: keras.Model) -> Task:
+def find(model: keras.Model | Edges) -> Task:
     """-> the task that the flags name."""
     from tta_lite.tasks.find import find_task
 
@@ -68,18 +69,34 @@ def take(
     learning_rate: float = 1e-3,
     runtime: Runtime | None = None,
     note: Callable[[], str] = str,
-) -> None:
-    """Takes one step of the guideline, as `tta-lite guideline` would, and writes and prints its table."""
+) -> Sequence[LedgerEntry]:
+    """Takes one step of the guideline, as `tta-lite guideline` would; writes and prints its table -> its two rows."""
     from tta_lite.guideline.alone import take_alone
-    from tta_lite.report import table
     from tta_lite.training.fit import FitSettings
 
     fit = FitSettings(max(trial.epochs, 1), learning_rate, seed=SEED.value)
     entries = take_alone(step, model, task, trial, folder, fit, rules, runtime=runtime)
+    show(step, entries, folder, task, note=note)
+    return entries
+
+
+def show(
+    step: str,
+    entries: Sequence[LedgerEntry],
+    folder: RunFolder,
+    task: Task | None,
+    *,
+    note: Callable[[], str] = str,
+) -> None:
+    """Writes and prints the table of one step."""
+    from tta_lite.report import table
+
     table.write_tables(folder, entries, dataset=str(getattr(getattr(task, "test", None), "name", "")))
     if text := note():
         print(text)
     table.print_table(entries)
     print(f"{step}: {entries[-1].verdict.value}. {entries[-1].why}")
     if entries[-1].verdict is Verdict.TAKEN:
-        print(f"{folder.path}/steps/01-{step.lower()}/ has the network (model.keras) and the file (model.tflite)")
+        place = folder.step_dir(len(entries) - 1, step)
+        network = "the network (model.keras) and " if (place / "model.keras").is_file() else ""
+        print(f"{place}/ has {network}the file (model.tflite)")

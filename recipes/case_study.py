@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from recipes import _app, _pose_data, _timing
+from recipes import _app, _pose_data, _precision, _timing
 from tta_lite.report.language import ENGLISH, LANGUAGES, Language
 
 # What may differ between a run and its resumption.
@@ -49,8 +49,8 @@ _OUT = flags.DEFINE_string("out", None, "The run folder; runs/case_study/<UTC ti
 _BOARD = _timing.define_board()
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_pose_data.FLAGS, *_timing.FLAGS]
-for _module in (_pose_data, _timing):
+_FLAGS += [*_pose_data.FLAGS, *_precision.FLAGS, *_timing.FLAGS]
+for _module in (_pose_data, _precision, _timing):
     flags.adopt_module_key_flags(_module)
 
 
@@ -83,6 +83,7 @@ def main(argv: Sequence[str]) -> None:
         rounds=_timing.ROUNDS.value,
         num_runs=_timing.NUM_RUNS.value,
         min_secs=_timing.MIN_SECS.value,
+        precision=_precision.PRECISION.value,
         place=_timing.board_rules(counted=True),
     )
     out = _OUT.value or f"runs/case_study/{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
     """Reads, asks, prints, writes; ends the process with 1 if the file does not run wholly."""
     from tta_lite.boards.profile import get_board
     from tta_lite.export.for_runtime import for_runtime
-    from tta_lite.export.runner import load
+    from tta_lite.export.open_safely import open_safely
     from tta_lite.files import atomic_write, to_json_text
 
     given = [*argv[1:], *([_MODEL.value] if _MODEL.value else [])]
@@ -58,9 +58,8 @@ def main(argv: Sequence[str]) -> None:
     for flag in (_REWRITTEN, _OUT):
         if flag.value and not Path(flag.value).parent.is_dir():
             raise InputError(f"Flag --{flag.name} must name a file in a folder that exists. Received: {flag.value}")
-    tflite = _read(given[0])
-    # Bytes that are no network are found here, and not half way.
-    load(tflite)
+    # Bytes that are no network are found here, and not half way; and in another process than this one.
+    tflite = open_safely(given[0]).tflite
     if _REWRITTEN.value:
         tflite = for_runtime(tflite, runtime)
         atomic_write(_REWRITTEN.value, tflite)
@@ -104,13 +103,6 @@ def lines(answer: RuntimeAnswer) -> list[str]:
 
 def _difference(answer: Answer) -> str:
     return "" if answer.difference is None else f"{answer.difference:.3g}"
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"Expected a .tflite file that can be read: {error.strerror}. Received: {path}") from None
 
 
 def _ask(name: str, tflite: bytes) -> RuntimeAnswer:

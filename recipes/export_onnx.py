@@ -34,6 +34,7 @@ def main(argv: Sequence[str]) -> None:
     import numpy as np
 
     from tta_lite.export.onnx import compare_onnx, describe_onnx, export_onnx
+    from tta_lite.export.open_safely import open_safely
     from tta_lite.export.runner import TFLitePredictor
     from tta_lite.files import atomic_write, to_json_text
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"--saved_model needs a .keras network; a .tflite file holds none. Received: {path}")
         if not path.is_file():
             raise InputError(f"--model must be a file that exists. Received: {path}")
-        tflite = path.read_bytes()
+        tflite = open_safely(path).tflite
     else:
         from tta_lite.export.saved_model import export_saved_model
         from tta_lite.export.tflite import export_tflite

@@ -60,7 +60,6 @@ _BACKBONES = flags.DEFINE_list("backbones", None, "Light networks to try (G1); a
 _WEIGHTS = flags.DEFINE_list("light_weights", [], "What they start from, as mobilenet_v2=imagenet or =<file>.")
 _MACS = flags.DEFINE_list("macs", ["0.7", "0.5", "0.35"], "Shares of the MACs to be left (G2).")
 _SPARSITIES = flags.DEFINE_list("sparsities", ["0.5", "0.8"], "Shares of zero weights (G5).")
-_CALIBRATION = flags.DEFINE_integer("calibration_images", 100, "Training pictures that fix the ranges (G3).", 1)
 _PROMISING = flags.DEFINE_integer("promising", 2, "How many settings of a step are trained at most.", 1)
 _LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Steps that are not taken: G1, G2, subpixel, G5, G3, G4.")
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training after G1, whose backbone is new.", 1)
@@ -74,8 +73,8 @@ _OUT = flags.DEFINE_string("out", None, "The run folder.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
 _FLAGS += [*_timing.FLAGS, *_task.FLAGS]
-flags.adopt_module_key_flags(_timing)
-flags.adopt_module_key_flags(_task)
+for _module in (_timing, _task):
+    flags.adopt_module_key_flags(_module)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -118,7 +117,6 @@ def main(argv: Sequence[str]) -> None:
             weights=_pairs(_WEIGHTS.value),
             macs=_shares(_MACS),
             sparsities=_shares(_SPARSITIES),
-            calibration_images=_CALIBRATION.value,
             epochs=_EPOCHS.value,
             finetune_epochs=_FINETUNE_EPOCHS.value,
             finetune_rate=_FINETUNE_RATE.value,

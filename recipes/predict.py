@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -137,6 +136,7 @@ def _where(model: LatencyModel) -> str:
 
 
 def _predict(files: Sequence[str], path: str) -> None:
+    from tta_lite.export.open_safely import open_safely
     from tta_lite.files import atomic_write, to_json_text
     from tta_lite.measure.latency_model import load_model
     from tta_lite.measure.predict import predict
@@ -144,10 +144,7 @@ def _predict(files: Sequence[str], path: str) -> None:
     model = load_model(path)
     records = []
     for file in files:
-        try:
-            tflite = Path(file).read_bytes()
-        except OSError as error:
-            raise InputError(f"Expected a .tflite file. Received: {file}, {error.strerror}") from error
+        tflite = open_safely(file).tflite
         found = predict(tflite, model)
         _show(file, found, model)
         records.append({"file": file, **json.loads(to_json_text(found.to_json()))})

@@ -59,11 +59,11 @@ def test_an_op_that_xnnpack_leaves(run):
 @pytest.mark.parametrize(
     ("tflite", "given", "said"),
     [
-        (None, {"runtime": "litert-xnnpack"}, "a .tflite file that can be read: No such file"),
-        (b"none", {"runtime": "litert-xnnpack"}, "cannot be run as a .tflite file"),
+        (None, {"runtime": "litert-xnnpack"}, "A .tflite file that can be read is expected (No such file"),
+        (b"none", {"runtime": "litert-xnnpack"}, "A .tflite file has the letters TFL3"),
         (b"", {"runtime": "other"}, "has the runtimes litert-xnnpack"),
         (b"", {"out": "/no/such/folder/x"}, "Flag --out must name a file in a folder that exists"),
-        (b"none", {"runtime": "armnn", "rewritten": "/tmp/x"}, "cannot be run as a .tflite file"),
+        (one.deconv()[:300], {"runtime": "armnn", "rewritten": "/tmp/x"}, "The .tflite file is damaged"),
         (one.deconv(), {"runtime": "armnn", "connect": "telnet:x"}, "--connect takes local"),
         (one.deconv(), {"runtime": "armnn"}, "must be set up once: tta-lite setup-emulator --runtime=armnn"),
     ],

@@ -25,7 +25,7 @@ def test_without_a_recipe_the_recipes_are_listed(words, capsys):
     assert cli.main(words) == 0
     printed = capsys.readouterr().out
     for name, module in cli.RECIPES.items():
-        (line,) = [row for row in printed.splitlines() if row.startswith(f"  {name}")]
+        (line,) = [row for row in printed.splitlines() if row.split()[:1] == [name]]
         told = line.removeprefix(f"  {name}").strip()
         assert told and told in Path(importlib.util.find_spec(module).origin).read_text()
 

@@ -54,7 +54,6 @@ backbones = ["resnet18"]
 macs = [0.6]
 epochs = 1
 finetune_epochs = 3
-calibration_images = 8
 batch_size = 8
 mirror = false
 rounds = 1

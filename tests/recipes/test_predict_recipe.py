@@ -82,7 +82,7 @@ def test_layers_and_the_whole_are_told_as_predicted(place, tmp_path):
         (["--fit"], "--profiles must be given"),
         (["--fit", "--profiles={place}", "--out={place}/new.json"], "must hold <name>.tflite and <name>"),
         (["--latency_model={place}/net.tflite", "net.tflite"], "must be a file that `tta-lite predict --fit` wrote"),
-        (["--latency_model={place}/board.json", "{place}/none.tflite"], "Expected a .tflite file"),
+        (["--latency_model={place}/board.json", "{place}/none.tflite"], "A .tflite file that can be read is expected"),
         (["--latency_model={place}/board.json", "{place}/net.keras"], "TFL3"),
     ],
 )
@@ -137,7 +137,6 @@ task = "image_folder:{place}/data"
 pixels = "-1..1"
 latency_model = "{place}/board.json"
 leave_out = ["G1", "G2", "subpixel", "G5", "G4"]
-calibration_images = 8
 batch_size = 4
 max_accuracy_drop = 100
 max_latency_ms = 0.05

@@ -59,7 +59,7 @@ def ladder(task, tmp_path_factory) -> Path:
     run(
         "guideline", f"--model={folder}/net.keras", *task, SEED, "--max_zip_kib=10",
         "--max_accuracy_drop=100", "--backbones=mobilenet_v1_0.25", "--macs=0.6", "--sparsities=0.5", "--epochs=1",
-        "--finetune_epochs=1", "--calibration_images=8", f"--out={folder}/run", *QUICK,
+        "--finetune_epochs=1", f"--out={folder}/run", *QUICK,
     )  # fmt: skip
     rows = [json.loads(line) for line in (folder / "run/ledger.jsonl").read_text().splitlines()]
     taken = {row["name"] for row in rows if row["verdict"] == "taken"}
@@ -102,7 +102,7 @@ def test_another_seed_is_another_network(ladder, task, tmp_path):
 def test_g2(ladder, task, tmp_path):
     run(
         "factorize", model(ladder, "01-g1"), *task, SEED, "--macs=0.6", "--finetune_epochs=1",
-        "--calibration_images=8", f"--out={tmp_path}/run", *QUICK,
+        f"--out={tmp_path}/run", *QUICK,
     )  # fmt: skip
     assert same_file(ladder, "02-g2", tmp_path / "run", "01-g2")
     assert "bottleneck" in (tmp_path / "run/changes.txt").read_text()
@@ -118,6 +118,6 @@ def test_g3(ladder, task, tmp_path):
     rows = [json.loads(line) for line in (ladder / "run/ledger.jsonl").read_text().splitlines()]
     # Which of the two is faster may hang on the machine.
     (preset,) = [row["details"]["trial"] for row in rows if row["name"] == "G3"]
-    run("quantize", model(ladder, "04-g5"), *task, SEED, f"--preset={preset}", "--calibration_images=8",
-        f"--out={tmp_path}/run", *QUICK)  # fmt: skip
+    run("quantize", model(ladder, "04-g5"), *task, SEED, f"--preset={preset}", f"--out={tmp_path}/run",
+        *QUICK)  # fmt: skip
     assert same_file(ladder, "05-g3", tmp_path / "run", "01-g3")
