@@ -149,7 +149,8 @@ def test_a_real_file_is_profiled(compiled, tmp_path, tflite):
     assert (found.rounds, found.macs) == (2, sum(MACS.values()))
     assert found.stages[0].stage.begin == 0 and found.stages[-1].stage.end == len(read_contents(tflite).ops)
     assert found.profiled_ms == pytest.approx(sum(one.latency_ms for one in found.layers))
-    assert 0 < found.profiled_ms < 3 * found.latency_ms
+    # A wrong unit is off by a thousand; how busy this machine is moves it less.
+    assert found.latency_ms / 100 < found.profiled_ms < 100 * found.latency_ms
     # Every layer of Keras by its name, with its own MACs; ops beside them, as of 8-bit edges, have none.
     assert {one.layer: one.macs for one in found.layers if one.macs} == {n: macs for n, macs in MACS.items() if macs}
     assert "join" in {one.layer for one in found.layers}
@@ -165,9 +166,9 @@ def test_two_files_of_one_comparison(compiled, tmp_path, fp32):
         files[name].write_bytes(content)
     found = layer_costs(files, rounds=1, num_runs=10, min_secs=0.0, num_threads=2)
     assert list(found) == ["small", "large"]
-    # 17 million MACs against 0.1 million.
-    assert found["large"].profiled_ms > 3 * found["small"].profiled_ms
     assert [one.layer for one in found["large"].layers] == ["only"]
+    assert (found["large"].macs, found["small"].macs) == (30 * 30 * 64 * 9 * 32, sum(MACS.values()))
+    assert all(one.profiled_ms > 0 for one in found.values())
     assert found["small"].threads == 2
 
 

@@ -125,5 +125,5 @@ def test_what_runs_here_is_matched(tmp_path, preset):
     collect(Local(), [file], tmp_path / "profiles", rounds=1)
     [network] = read_profiles(tmp_path / "profiles").networks
     assert network.name == "net" and network.dtype == preset
-    # Both are of the same runs of a tiny network: no more than their order of magnitude is sure.
-    assert 0.1 * network.latency_us < sum(network.times_us) < 3 * network.latency_us
+    # A wrong unit is off by a thousand; how busy this machine is moves it less.
+    assert network.latency_us / 100 < sum(network.times_us) < 100 * network.latency_us
