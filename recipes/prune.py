@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     if not _task.TASK.value:
         raise InputError("--task must be given: pruning needs training data (6.2.3). Received: nothing")
     from tta_lite.guideline.bench import Trial
-    from tta_lite.guideline.steps import sparsity_trial
+    from tta_lite.guideline.pruning_step import sparsity_trial
     from tta_lite.models.files import load_network
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder

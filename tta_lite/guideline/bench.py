@@ -19,6 +19,21 @@ START = "none"
 
 
 @dataclasses.dataclass(frozen=True)
+class Teaching:
+    """From whom a trial learns while it is trained, see `tta_lite.training.distillation.Distillation`.
+
+    Attributes:
+      row: that was taken, whose network is the teacher.
+      weight: of its answers, above 0 and at most 1.
+      temperature: of classes.
+    """
+
+    row: str
+    weight: float = 0.5
+    temperature: float = 4.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Trial:
     """One setting of a step.
 
@@ -31,6 +46,7 @@ class Trial:
       sparsity: of the pruning schedule that it is trained on; None: no pruning.
       precision: in which it is trained, see `tta_lite.training.fit.FitSettings`.
       quantization: how it learns with int8's rounding; None: it does not.
+      teaching: from which row's network it also learns; None: from none.
       ahead: trials with a higher one are tried first among those that can come to the budget, whatever their size.
       outline: -> a network of the same cost as the trained one, where that hangs on the values of the weights.
       rescues: settings that are tried one after another, the cheapest first, if this one loses too much.
@@ -44,6 +60,7 @@ class Trial:
     sparsity: float | None = None
     precision: str = "float32"
     quantization: QuantizationAware | None = None
+    teaching: Teaching | None = None
     ahead: int = 0
     outline: Callable[[], Candidate] | None = None
     rescues: tuple[Trial, ...] = ()
