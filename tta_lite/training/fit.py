@@ -21,6 +21,7 @@ from tta_lite.training.callbacks import (
     StopOnNaN,
     read_history,
 )
+from tta_lite.training.distillation import Distillation
 from tta_lite.training.loss_scale import LossScaleLogger
 from tta_lite.training.strategy import get_strategy, is_chief, mean_and_variance
 from tta_lite.types import INT8, Candidate, InputError, Task, input_error_in
@@ -43,6 +44,7 @@ class FitSettings:
       precision: ``float32``, ``mixed_float16`` or ``mixed_bfloat16``.
       pruning: the G5 schedule, or None.
       quantization: how the network learns with int8's rounding (G3), or None.
+      distillation: the teacher that it also learns from, or None.
       tensorboard: write logs to ``<workdir>/logs``.
     """
 
@@ -54,6 +56,7 @@ class FitSettings:
     precision: str = "float32"
     pruning: prunings.Pruning | None = None
     quantization: plans.QuantizationAware | None = None
+    distillation: Distillation | None = None
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
@@ -110,8 +113,8 @@ def fit(
       write: where progress lines go; standard error if None.
 
     Returns:
-      the candidate with the trained model: float32, without wrappers, not compiled. With `settings.quantization` it
-      is the quantisation-aware model, to be exported as int8.
+      the candidate with the trained model: float32, without wrappers, not compiled, and with nothing of a teacher.
+      With `settings.quantization` it is the quantisation-aware model, to be exported as int8.
 
     Raises:
       InputError: an example could not be read, the loss or the weights are no longer numbers, or `workdir` holds
@@ -134,6 +137,7 @@ def fit(
         adam = keras.optimizers.Adam(learning_rate_schedule(settings, total_steps), epsilon=1e-8)
         optimizer = precisions.optimizer_for(settings.precision, adam)
         model.compile(optimizer=optimizer, loss=task.loss())
+        lessons = [] if settings.distillation is None else [settings.distillation.teach(model, task.loss())]
         optimizer.build(model.trainable_variables)
         epoch = tf.Variable(0, trainable=False, dtype=tf.int64, name="epoch")
     masks = [one.state for one in pruners if isinstance(one, PruneLowMagnitudeStep)]
@@ -146,7 +150,7 @@ def fit(
     start = int(epoch.numpy())
     _check_common_start(strategy, start, workdir)
     nan = StopOnNaN()
-    watchers: list[keras.callbacks.Callback] = [nan]
+    watchers: list[keras.callbacks.Callback] = [nan, *lessons]
     if settings.precision == "mixed_float16":
         # First, so that the history and TensorBoard see what it logs.
         watchers.append(LossScaleLogger(workdir / LOSS_SCALE if is_chief(strategy) else None))
