@@ -38,6 +38,7 @@ from tta_lite.tasks.stream import first_inputs
 from tta_lite.training.callbacks import EpochsDone
 from tta_lite.training.fit import FitSettings, fit, training_seconds
 from tta_lite.training.pruning import Pruning, sparsity
+from tta_lite.training.pruning_policies import LayerPolicy
 from tta_lite.training.quantization_aware import is_quantization_aware, plain_network
 from tta_lite.training.quantization_files import load_trained, ranges_file, save_trained
 from tta_lite.training.quantization_plan import QuantizationAware
@@ -138,6 +139,7 @@ class Workshop:
             "epochs": trial.epochs,
             "rate": trial.rate,
             "sparsity": trial.sparsity,
+            "pruning": None if trial.pruning is None else dataclasses.asdict(trial.pruning),
             "precision": trial.precision,
             "quantization": None if trial.quantization is None else dataclasses.asdict(trial.quantization),
         }
@@ -256,7 +258,7 @@ class Workshop:
             epochs=needs["epochs"],
             learning_rate=self.settings.learning_rate * needs["rate"],
             precision=needs["precision"],
-            pruning=None if needs["sparsity"] is None else Pruning(needs["sparsity"]),
+            pruning=_pruning(needs),
             quantization=QuantizationAware(**needs["quantization"]) if needs.get("quantization") else None,
         )
         watchers = [EpochsDone(lambda done, count, logs: self.tell(Trained(done, count, logs)))]
@@ -292,6 +294,15 @@ class Workshop:
         )
         details |= with_said("note", all_of(notes, "then"))
         return LedgerEntry(row, "", Verdict.TAKEN, "", report, time.monotonic() - began, details)
+
+
+def _pruning(needs: Mapping[str, Any]) -> Pruning | None:
+    """-> the schedule that a trial's record asks for."""
+    if needs.get("pruning"):
+        record = needs["pruning"]["layers"]
+        layers = LayerPolicy(tuple(record["only"]), tuple(record["skip"]), record["ends"], record["depthwise"])
+        return Pruning(**{**needs["pruning"], "layers": layers})
+    return None if needs["sparsity"] is None else Pruning(needs["sparsity"])
 
 
 def _check_it_runs(file: Path) -> None:
