@@ -27,7 +27,8 @@ class Shrunk:
     Attributes:
       model: the smaller one, ready for fine-tuning.
       removed: group -> the units that left.
-      sizes: group -> its channels before and after, in the order in which the groups run.
+      sizes: group -> its units before and after, in the order in which the groups run. A unit is one channel, but for
+        channels that only leave together, as those of the groups of a grouped convolution.
       fixed: group -> why it could not be touched.
       macs_before: of one inference.
       macs_after: of one inference.

@@ -25,7 +25,6 @@ class Criterion:
       needs: ``weights``, ``images`` (pictures without labels) or ``batches`` (pictures with labels, and the loss).
       paper: who, where, and the address.
       scope: how `choose_channels` compares its scores over the layers by default.
-      comparable: whether scores of different groups can be compared.
       seeded: whether chance has a part in it.
     """
 
@@ -33,28 +32,28 @@ class Criterion:
     needs: str
     paper: str
     scope: str = "global"
-    comparable: bool = True
     seeded: bool = False
+
+    @property
+    def comparable(self) -> bool:
+        """Whether scores of different groups can be compared: where not, each gives the same share by default."""
+        return self.scope != "per_layer"
 
 
 _ADDRESS = "https://arxiv.org/abs"
 CRITERIA: Mapping[str, Criterion] = {
-    "l1_norm": Criterion(l1_norm, "weights", f"Li et al., ICLR 2017, {_ADDRESS}/1608.08710", comparable=False),
-    "l2_norm": Criterion(l2_norm, "weights", f"He et al., IJCAI 2018, {_ADDRESS}/1808.06866", comparable=False),
+    "l1_norm": Criterion(l1_norm, "weights", f"Li et al., ICLR 2017, {_ADDRESS}/1608.08710", "per_layer"),
+    "l2_norm": Criterion(l2_norm, "weights", f"He et al., IJCAI 2018, {_ADDRESS}/1808.06866", "per_layer"),
     "network_slimming": Criterion(
-        network_slimming, "weights", f"Liu et al., ICCV 2017, {_ADDRESS}/1708.06519", scope="threshold"
+        network_slimming, "weights", f"Liu et al., ICCV 2017, {_ADDRESS}/1708.06519", "threshold"
     ),
-    "hrank": Criterion(hrank, "images", f"Lin et al., CVPR 2020, {_ADDRESS}/2002.10179", comparable=False),
+    "hrank": Criterion(hrank, "images", f"Lin et al., CVPR 2020, {_ADDRESS}/2002.10179", "per_layer"),
     "reconstruction": Criterion(reconstruction, "images", f"Luo et al. (ThiNet), ICCV 2017, {_ADDRESS}/1707.06342"),
     "taylor": Criterion(taylor, "batches", f"Molchanov et al., CVPR 2019, {_ADDRESS}/1906.10771"),
     "discrimination": Criterion(
-        discrimination,
-        "batches",
-        f"Zhuang et al. (DCP), NeurIPS 2018, {_ADDRESS}/1810.11809",
-        comparable=False,
-        seeded=True,
+        discrimination, "batches", f"Zhuang et al. (DCP), NeurIPS 2018, {_ADDRESS}/1810.11809", "per_layer", seeded=True
     ),
-    "random": Criterion(random, "weights", "the control", comparable=False, seeded=True),
+    "random": Criterion(random, "weights", "the control", "per_layer", seeded=True),
 }
 
 
