@@ -27,10 +27,10 @@ class Walk:
     Example: what goes into a layer.
 
       >>> image = keras.Input((4, 4, 1))
-      >>> net = keras.Model(image, keras.layers.Dense(2, name="head")(keras.layers.ReLU()(image)))
+      >>> net = keras.Model(image, keras.layers.Dense(2, name="head")(keras.layers.ReLU(name="act")(image)))
       >>> walk = Walk(net, -np.ones((3, 4, 4, 1), np.float32))
       >>> [(call.name, float(walk.read(call)[0].max())) for call in walk]
-      [('re_lu', -1.0), ('head', 0.0)]
+      [('act', -1.0), ('head', 0.0)]
     """
 
     def __init__(self, model: keras.Model, images: np.ndarray, batch: int = 32) -> None:
