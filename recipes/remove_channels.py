@@ -83,11 +83,10 @@ def main(argv: Sequence[str]) -> None:
         raise InputError("--images are for a network without a --task, which has its own. Received: both")
     if not _DISTIL.value or not _FINETUNE_EPOCHS.value:
         _task.refuse("with --distil and --finetune_epochs", _DISTIL_WEIGHT, _TEMPERATURE)
-    from tta_lite.transforms.channels.criteria import get_criterion
-
     from tta_lite.boards.profile import get_board
     from tta_lite.models.files import load_network
     from tta_lite.report.environment import describe_run
+    from tta_lite.transforms.channels.criteria import get_criterion
 
     logging.set_verbosity(logging.WARNING)
     get_criterion(_CRITERION.value)
@@ -151,12 +150,11 @@ def _shrunk(
     model: keras.Model, board: BoardProfile | None, images: np.ndarray | None, task: Task | None
 ) -> tuple[keras.Model, str]:
     """-> the smaller network, and what became of each layer."""
-    from tta_lite.transforms.channels.criteria import get_criterion
-    from tta_lite.transforms.shrink import shrink
-
     from tta_lite.boards.features import channel_multiple
     from tta_lite.guideline.channel_step import BATCHES
     from tta_lite.tasks.stream import read_batches
+    from tta_lite.transforms.channels.criteria import get_criterion
+    from tta_lite.transforms.shrink import shrink
 
     batches, loss = None, None
     if get_criterion(_CRITERION.value).needs == "batches" and task is not None and task.steps_per_epoch:

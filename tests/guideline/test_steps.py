@@ -178,8 +178,7 @@ def test_a_board_without_integers():
     assert why("G3", setting(board(presets=("fp32", "fp16"))), state(SLOW)) == ["no_int8"]
     assert "fp32, fp16 only (6.2.1)" in text("G3", setting(board(presets=("fp32", "fp16"))), state(SLOW))
     assert [
-        trial.name
-        for trial in the("G3", setting(board(presets=("fp32", "dynamic")))).trials(state(SLOW, model=net()))
+        trial.name for trial in the("G3", setting(board(presets=("fp32", "dynamic")))).trials(state(SLOW, model=net()))
     ] == ["dynamic"]
 
 

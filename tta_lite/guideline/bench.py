@@ -13,6 +13,7 @@ from tta_lite.measure.benchmark import Comparison
 from tta_lite.types import Budget, Candidate, LedgerEntry, Report
 
 if TYPE_CHECKING:
+    from tta_lite.training.pruning import Pruning
     from tta_lite.training.quantization_plan import QuantizationAware
 
 START = "none"
@@ -44,6 +45,7 @@ class Trial:
       epochs: of training that it needs; 0: none.
       rate: the learning rate as a share of the one that the run was given.
       sparsity: of the pruning schedule that it is trained on; None: no pruning.
+      pruning: more of that schedule; None: the usual one.
       precision: in which it is trained, see `tta_lite.training.fit.FitSettings`.
       quantization: how it learns with int8's rounding; None: it does not.
       teaching: from which row's network it also learns; None: from none.
@@ -58,6 +60,7 @@ class Trial:
     epochs: int = 0
     rate: float = 1.0
     sparsity: float | None = None
+    pruning: Pruning | None = None
     precision: str = "float32"
     quantization: QuantizationAware | None = None
     teaching: Teaching | None = None

@@ -39,6 +39,7 @@ from tta_lite.training.callbacks import EpochsDone
 from tta_lite.training.distillation import Distillation
 from tta_lite.training.fit import FitSettings, fit, training_seconds
 from tta_lite.training.pruning import Pruning, sparsity
+from tta_lite.training.pruning_policies import LayerPolicy
 from tta_lite.training.quantization_aware import is_quantization_aware, plain_network
 from tta_lite.training.quantization_files import load_trained, ranges_file, save_trained
 from tta_lite.training.quantization_plan import QuantizationAware
@@ -139,6 +140,7 @@ class Workshop:
             "epochs": trial.epochs,
             "rate": trial.rate,
             "sparsity": trial.sparsity,
+            "pruning": None if trial.pruning is None else dataclasses.asdict(trial.pruning),
             "precision": trial.precision,
             "quantization": None if trial.quantization is None else dataclasses.asdict(trial.quantization),
             "teaching": None if trial.teaching is None else dataclasses.asdict(trial.teaching),
@@ -260,7 +262,7 @@ class Workshop:
             epochs=needs["epochs"],
             learning_rate=self.settings.learning_rate * needs["rate"],
             precision=needs["precision"],
-            pruning=None if needs["sparsity"] is None else Pruning(needs["sparsity"]),
+            pruning=_pruning(needs),
             quantization=QuantizationAware(**needs["quantization"]) if needs.get("quantization") else None,
             distillation=self._teacher(needs.get("teaching")),
         )
@@ -308,6 +310,15 @@ def _noted(entry: LedgerEntry, note: Reason) -> LedgerEntry:
     """-> the entry with one more sentence before its note."""
     said = with_said("note", all_of([note, said_in(entry.details, "note")], "then"))
     return dataclasses.replace(entry, details={**entry.details, **said})
+
+
+def _pruning(needs: Mapping[str, Any]) -> Pruning | None:
+    """-> the schedule that a trial's record asks for."""
+    if needs.get("pruning"):
+        record = needs["pruning"]["layers"]
+        layers = LayerPolicy(tuple(record["only"]), tuple(record["skip"]), record["ends"], record["depthwise"])
+        return Pruning(**{**needs["pruning"], "layers": layers})
+    return None if needs["sparsity"] is None else Pruning(needs["sparsity"])
 
 
 def _check_it_runs(file: Path) -> None:
