@@ -158,7 +158,8 @@ def _shrunk(
 
     batches, loss = None, None
     if get_criterion(_CRITERION.value).needs == "batches" and task is not None and task.steps_per_epoch:
-        batches = list(read_batches(task.train_data(seed=_task.SEED.value).take(BATCHES)))
+        read = read_batches(task.train_data(seed=_task.SEED.value).take(BATCHES))
+        batches = [(x, y) for x, y, *_ in read]
         loss = task.loss()
     features = [feature for cores in board.cores for feature in cores.features] if board else []
     found = shrink(

@@ -214,7 +214,7 @@ def setting_of(task: Task, request: Request) -> Setting:
         lambda count: task.calibration(count, seed=request.fit.seed),
         normalisation_of(task),
         request.rules,
-        lambda count: list(read_batches(task.train_data(seed=request.fit.seed).take(count))),
+        lambda count: [(x, y) for x, y, *_ in read_batches(task.train_data(seed=request.fit.seed).take(count))],
         task.loss,
         request.fit.seed,
     )

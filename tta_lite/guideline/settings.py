@@ -30,7 +30,7 @@ CLAUSES: Mapping[str, str] = {
 }
 
 
-def _none(count: int) -> Sequence[tuple[np.ndarray, ...]]:
+def _none(count: int) -> Sequence[tuple[np.ndarray, np.ndarray]]:
     return ()
 
 
@@ -117,7 +117,7 @@ class Setting:
     calibration: Callable[[int], Sequence[np.ndarray]]
     normalised: Normalisation | None = None
     rules: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    batches: Callable[[int], Sequence[tuple[np.ndarray, ...]]] = _none
+    batches: Callable[[int], Sequence[tuple[np.ndarray, np.ndarray]]] = _none
     loss: Callable[[], keras.losses.Loss | None] = _no_loss
     seed: int = 0
 
