@@ -3,12 +3,13 @@
     python3.11 -m venv torch_env
     torch_env/bin/pip install torch --index-url https://download.pytorch.org/whl/cpu
     torch_env/bin/pip install torch-pruning==1.6.1
-    torch_env/bin/python benchmarks/torch_pruning_child.py --folder=DIR
+    torch_env/bin/python benchmarks/torch_pruning_child.py --jobs=DIR/jobs.json
 
-Reads <folder>/jobs.json and, of each seed, start.npz and data.npz; writes the pruned weights under Keras's names. Its
-own benchmark goes to a number of MACs in many small steps and scores the channels anew before each
-(https://github.com/VainF/Torch-Pruning, examples: progressive_pruning); so does this one. It stops at the group of
-channels with which the MACs are reached.
+Reads the jobs and, from the folder of each seed beside them, start.npz and data.npz; writes the pruned weights under
+Keras's names. torch-pruning's own benchmark goes to a number of MACs in many small steps and scores the channels anew
+before each (https://github.com/VainF/Torch-Pruning, progressive_pruning of its reproduction of DepGraph); so does this
+one. It stops at the group of channels with which the MACs are reached. `taylor_once` has the gradients of the dense
+network all the way, for those of one that lost channels and was not trained may mislead.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ CRITERIA = {
     "l1": lambda: torch_pruning.importance.GroupMagnitudeImportance(p=1),
     "l2": lambda: torch_pruning.importance.GroupMagnitudeImportance(p=2),
     "taylor": torch_pruning.importance.GroupTaylorImportance,
+    "taylor_once": torch_pruning.importance.GroupTaylorImportance,
     "bn_scale": torch_pruning.importance.BNScaleImportance,
     "lamp": torch_pruning.importance.LAMPImportance,
     "random": torch_pruning.importance.RandomImportance,
@@ -62,6 +64,7 @@ class Net(nn.Module):
         return getattr(self, f"{name}_bn")(getattr(self, name)(x))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """-> logits."""
         x = torch.relu(self._conv_bn(x, network.STEM))
         for name, _, halves in network.BLOCKS:
             x = nn.functional.max_pool2d(x, 2) if halves else x
@@ -108,8 +111,8 @@ def prune(net: Net, criterion: str, scope: str, target: int, pictures: torch.Ten
         iterative_steps=STEPS,
         ignored_layers=[smaller.logits],
     )
-    for _ in range(STEPS):
-        if criterion == "taylor":
+    for step in range(STEPS):
+        if criterion == "taylor" or (criterion == "taylor_once" and step == 0):
             smaller.zero_grad()
             nn.functional.cross_entropy(smaller(pictures), labels).backward()
         for group in pruner.step(interactive=True):
@@ -120,14 +123,14 @@ def prune(net: Net, criterion: str, scope: str, target: int, pictures: torch.Ten
 
 
 def main() -> None:
-    """Does every job of the list that has no result yet."""
+    """Does every job of the list ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="what bench_channel_removal.py wrote")
-    folder = parser.parse_args().folder
+    parser.add_argument("--jobs", type=Path, required=True, help="a list that bench_channel_removal.py wrote")
+    todo = parser.parse_args().jobs
     torch.set_num_threads(1)
     warm = False
-    for job in json.loads((folder / "jobs.json").read_text(encoding="utf-8")):
-        place = folder / f"seed{job['seed']}"
+    for job in json.loads(todo.read_text(encoding="utf-8")):
+        place = todo.parent / f"seed{job['seed']}"
         data = network.load(place / "data.npz")
         net = Net(network.load(place / "start.npz")).eval()
         train, test = (tensor(data[key].transpose(0, 3, 1, 2)) for key in ("calibration", "test"))
@@ -139,9 +142,9 @@ def main() -> None:
             prune(net, job["criterion"], job["scope"], job["macs"], train, labels)
             warm = True
         torch.manual_seed(job["seed"])
-        started = time.perf_counter()
+        started = time.process_time()
         smaller = prune(net, job["criterion"], job["scope"], job["macs"], train, labels)
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         with torch.no_grad():
             outputs = smaller(test).numpy()
         network.keep(place, job["row"], weights_of(smaller), outputs, seconds=seconds)
