@@ -63,7 +63,7 @@ _WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes that train
 START_EPOCHS, START_RATE, BATCH, CALIBRATION = 40, 2e-3, 32, 256
 # Of 16 channels 2 stay at least; the child of torch-pruning has the same bound, as a share.
 FLOOR = 2
-DENSE = "dense"
+DENSE, SENSITIVITY = "dense", "sensitivity"
 # Of this process: what TensorFlow loads at the first call is no part of a time.
 _WARM: list[bool] = []
 
@@ -76,13 +76,11 @@ class Row:
     criterion: str
     scope: str
     repair: bool = False
-    method: str = "greedy"
     distil: bool = False
 
     def __str__(self) -> str:
-        parts = [self.tool, self.criterion, self.scope]
-        parts += ["sensitivity"] * (self.method != "greedy") + ["repaired"] * self.repair
-        return ", ".join(parts + ["distilled"] * self.distil)
+        extras = ["repaired"] * self.repair + ["distilled"] * self.distil
+        return ", ".join([self.tool, self.criterion, self.scope, *extras])
 
     def pruned(self, share: float) -> str:
         """-> the name of its files; distillation is no part of pruning."""
@@ -95,7 +93,7 @@ OURS = (
     Row("tta_lite", "taylor", CRITERIA["taylor"].scope),
     Row("tta_lite", "l1_norm", "global", repair=True),
     Row("tta_lite", "taylor", "per_layer", repair=True),
-    Row("tta_lite", "l1_norm", "any", repair=True, method="sensitivity"),
+    Row("tta_lite", "l1_norm", SENSITIVITY, repair=True),
     Row("tta_lite", "l1_norm", CRITERIA["l1_norm"].scope, repair=True, distil=True),
     Row("tta_lite", "taylor", CRITERIA["taylor"].scope, repair=True, distil=True),
 )
@@ -174,8 +172,7 @@ def prune(folder: Path, row: Row, share: float, seed: int) -> None:
     settings = dict(
         criterion=row.criterion,
         macs=share,
-        scope=None if row.scope == "any" else row.scope,
-        method=row.method,
+        **({"method": SENSITIVITY} if row.scope == SENSITIVITY else {"scope": row.scope}),
         round_to=1,
         floor=FLOOR,
         images=images,
@@ -210,20 +207,14 @@ def child(script: str, python: str, folder: Path, jobs: list[dict[str, Any]], *o
         raise InputError(f"{script} must run to its end, see its log in {folder}. Received: {done.returncode}")
 
 
-def check(folder: Path, framework: str, row: str) -> None:
-    """A network that came over must answer as it did there."""
-    data = network.load(folder / "data.npz")
-    there, dense = np.load(folder / f"{framework}.dense.npy"), np.load(folder / "dense.npy")
-    np.testing.assert_allclose(there, dense, rtol=1e-5, atol=1e-5)
-    here = answers(network.build(keras, network.load(folder / f"{row}.npz")), data)
-    np.testing.assert_allclose(here, np.load(folder / f"{row}.outputs.npy"), rtol=1e-4, atol=1e-4)
-
-
 def finetune(folder: Path, source: str, result: str, seed: int, epochs: int, rate: float, distil: bool) -> None:
     """Trains what a tool left, by the one recipe, and writes its figures."""
     data = network.load(folder / "data.npz")
     model = network.build(keras, network.load(folder / f"{source}.npz"))
     teacher = network.build(keras, network.load(folder / "start.npz")) if distil else None
+    # What came over answers as it did there.
+    came = "dense.npy" if source == "start" else f"{source}.outputs.npy"
+    np.testing.assert_allclose(answers(model, data), np.load(folder / came), rtol=1e-4, atol=1e-4)
     counts, before = count(model), accuracy(model, data)
     keras.utils.set_random_seed(seed)
     train(model, data, seed, epochs, rate, teacher)
@@ -329,9 +320,12 @@ def prune_all(
             waiting.append(children.submit(child, *given))
         for one in waiting:
             one.result()
-    for tool, name in (("torch-pruning", "torch"), ("mct", "mct")):
-        for job in jobs[tool]:
-            check(folder / f"seed{job['seed']}", name, job["row"])
+    for place, (tool, name) in itertools.product(
+        (folder / f"seed{seed}" for seed in seeds), (("torch-pruning", "torch"), ("mct", "mct"))
+    ):
+        if jobs[tool]:
+            there = np.load(place / f"{name}.dense.npy")
+            np.testing.assert_allclose(there, np.load(place / "dense.npy"), rtol=1e-5, atol=1e-5)
 
 
 if __name__ == "__main__":
