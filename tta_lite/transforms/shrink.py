@@ -142,6 +142,7 @@ def shrink(
         method=method,
         round_to=round_to,
         floor=floor,
+        comparable=get_criterion(criterion).comparable,
         images=images if method == "sensitivity" else None,
         loss=_mean_loss(batches, loss) if method == "sensitivity" and images is None else None,
     )

@@ -59,6 +59,7 @@ def choose_channels(
     method: str = "greedy",
     round_to: int = 8,
     floor: int = 8,
+    comparable: bool = True,
     images: np.ndarray | None = None,
     loss: Callable[[keras.Model], float] | None = None,
 ) -> Choice:
@@ -66,9 +67,11 @@ def choose_channels(
 
     Greedy, one step of `round_to` channels after the other until the target is met:
 
-    - ``global``: where the least is lost for each MAC (or parameter) that is freed. A step loses what its units score,
-      as a share of what the group has left; each group counts by its size. The share keeps a layer from being emptied
-      because its first channels were cheap.
+    - ``global``: where the least is lost for each MAC (or parameter) that is freed. A group whose units score S in all
+      and s after has lost S log(S / s): at first what leaves scores, and more and more the less is left, so that no
+      layer is emptied because its first channels were cheap. Where scores of different groups cannot be compared, as
+      norms, a group's S is what the layers cost that it takes part in: with equal scores the same share leaves each
+      group, and the scores move it from there.
     - ``threshold``: where the scores are least, compared over the layers as they are. Network Slimming's rule.
     - ``per_layer``: the same share of each group.
 
@@ -87,6 +90,7 @@ def choose_channels(
       method: ``greedy`` or ``sensitivity``; the second has no use for `scope`.
       round_to: a group's size is a multiple of this after.
       floor: the fewest channels of a group.
+      comparable: whether the scores of different groups can be compared; for ``global``.
       images: for the sensitivity, [N, H, W, C]: what is measured is the change of the network's outputs;
       loss: or this function's value, the lower the better, as the loss or the share of errors on a few batches.
 
@@ -138,7 +142,9 @@ def choose_channels(
     elif scope == "threshold":
         steps = _threshold(ladders, found, order)
     else:
-        steps = _least_per_cost(ladders, found, order, costs, "params" if target.kind == "params" else "macs")
+        kind = "params" if target.kind == "params" else "macs"
+        weights = {name: float(found[name].sum()) if comparable else costs.share(name, kind) for name in ladders}
+        steps = _least_per_cost(ladders, found, order, costs, kind, weights)
     kept, latency_ms = _walk(steps, order, costs, target, build)
     if target.measure is None and (method == "sensitivity" or scope == "global"):
         _give_back(kept, ladders, order, costs, target)
@@ -198,7 +204,12 @@ def _threshold(ladders: Mapping[str, list[int]], scores: Scores, order: Mapping[
 
 
 def _least_per_cost(
-    ladders: Mapping[str, list[int]], scores: Scores, order: Mapping[str, np.ndarray], costs: Costs, kind: str
+    ladders: Mapping[str, list[int]],
+    scores: Scores,
+    order: Mapping[str, np.ndarray],
+    costs: Costs,
+    kind: str,
+    weights: Mapping[str, float],
 ) -> Iterator[Step]:
     """Looks anew after each step: what a channel costs depends on how many its neighbours have left."""
     kept = costs.full()
@@ -216,7 +227,7 @@ def _least_per_cost(
             prices.pop(name, None)
             if at + 1 < len(ladder):
                 freed = getattr(costs.freed(kept, name, _mask(order[name], ladder[at + 1])), kind)
-                lost = ladder[0] * math.log(left[name][at] / left[name][at + 1])
+                lost = weights[name] * math.log(left[name][at] / left[name][at + 1])
                 prices[name] = lost / freed if freed else math.inf
         if not prices:
             return

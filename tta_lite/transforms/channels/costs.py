@@ -121,6 +121,16 @@ class Costs:
         names = self.touched[group] & self.inside
         return sum((self.layers[name].cost(kept) - self.layers[name].cost(smaller) for name in names), Cost(0, 0))
 
+    def share(self, group: str, kind: str) -> float:
+        """-> ``macs`` or ``params`` of the layers within that a group takes part in, by its share of their channels.
+
+        What is freed with one unit, times all units: a layer that makes and reads channels of the group counts twice.
+        """
+        full = self.full()
+        one = full[group].copy()
+        one[0] = False
+        return self.sizes[group] * float(getattr(self.freed(full, group, one), kind))
+
 
 def _fixed(shape: Shape, where: str) -> tuple[int, ...]:
     """-> a shape with its batch set to 1."""

@@ -25,6 +25,7 @@ class Criterion:
       needs: ``weights``, ``images`` (pictures without labels) or ``batches`` (pictures with labels, and the loss).
       paper: who, where, and the address.
       scope: how `choose_channels` compares its scores over the layers by default.
+      comparable: whether scores of different groups can be compared.
       seeded: whether chance has a part in it.
     """
 
@@ -32,24 +33,28 @@ class Criterion:
     needs: str
     paper: str
     scope: str = "global"
+    comparable: bool = True
     seeded: bool = False
 
 
+_ADDRESS = "https://arxiv.org/abs"
 CRITERIA: Mapping[str, Criterion] = {
-    "l1_norm": Criterion(l1_norm, "weights", "Li et al., ICLR 2017, https://arxiv.org/abs/1608.08710"),
-    "l2_norm": Criterion(l2_norm, "weights", "He et al., IJCAI 2018, https://arxiv.org/abs/1808.06866"),
+    "l1_norm": Criterion(l1_norm, "weights", f"Li et al., ICLR 2017, {_ADDRESS}/1608.08710", comparable=False),
+    "l2_norm": Criterion(l2_norm, "weights", f"He et al., IJCAI 2018, {_ADDRESS}/1808.06866", comparable=False),
     "network_slimming": Criterion(
-        network_slimming, "weights", "Liu et al., ICCV 2017, https://arxiv.org/abs/1708.06519", scope="threshold"
+        network_slimming, "weights", f"Liu et al., ICCV 2017, {_ADDRESS}/1708.06519", scope="threshold"
     ),
-    "hrank": Criterion(hrank, "images", "Lin et al., CVPR 2020, https://arxiv.org/abs/2002.10179"),
-    "reconstruction": Criterion(
-        reconstruction, "images", "Luo et al. (ThiNet), ICCV 2017, https://arxiv.org/abs/1707.06342"
-    ),
-    "taylor": Criterion(taylor, "batches", "Molchanov et al., CVPR 2019, https://arxiv.org/abs/1906.10771"),
+    "hrank": Criterion(hrank, "images", f"Lin et al., CVPR 2020, {_ADDRESS}/2002.10179", comparable=False),
+    "reconstruction": Criterion(reconstruction, "images", f"Luo et al. (ThiNet), ICCV 2017, {_ADDRESS}/1707.06342"),
+    "taylor": Criterion(taylor, "batches", f"Molchanov et al., CVPR 2019, {_ADDRESS}/1906.10771"),
     "discrimination": Criterion(
-        discrimination, "batches", "Zhuang et al. (DCP), NeurIPS 2018, https://arxiv.org/abs/1810.11809", seeded=True
+        discrimination,
+        "batches",
+        f"Zhuang et al. (DCP), NeurIPS 2018, {_ADDRESS}/1810.11809",
+        comparable=False,
+        seeded=True,
     ),
-    "random": Criterion(random, "weights", "the control", seeded=True),
+    "random": Criterion(random, "weights", "the control", comparable=False, seeded=True),
 }
 
 

@@ -14,7 +14,7 @@ from tta_lite.compat import keras
 from tta_lite.transforms.channels.criteria_gradients import Batch, Loss, gradients_of
 from tta_lite.transforms.channels.groups import ChannelGroup, Part
 from tta_lite.transforms.channels.readers import Reader, as_kernel, matrices, readers_of
-from tta_lite.transforms.channels.units import free, layers_of, parts, rows, summed
+from tta_lite.transforms.channels.units import free, parts, rows, summed
 from tta_lite.transforms.graph import Call, Graph, trace
 from tta_lite.transforms.rewrite import rewrite
 from tta_lite.types import InputError
@@ -44,12 +44,12 @@ def discrimination(
     gradient of both losses by their weights is taken; the units whose weights have the largest squared gradient come in
     first. What is in is fitted to the reconstruction, and the next ones are chosen.
 
-    A classifier (outputs [B, K]) has losses at intermediate features: batch norm, ReLU, the mean over the picture and a
-    dense layer that learns on the given batches; each group answers to the next of them, as in the paper. Heat maps and
+    A classifier (outputs [B, K]) has losses at intermediate features: batch norm, the mean over the picture and a dense
+    layer that learns on the given batches; each group answers to the next of them, as in the paper. Heat maps and
     other outputs that keep their places have no such head: there the gradient is that of the task's loss itself, at the
     end. Other than in the paper: units come in `stages` at a time, what is in is fitted by least squares and not by
-    steps of SGD, the two gradients are brought to the same size before they are added, and the network is not trained
-    with the losses before.
+    steps of SGD, the mean output stays as it was where a bias or a batch norm can give it, the heads have no ReLU, the
+    two gradients are brought to the same size before they are added, and the network is not trained with the losses.
 
     Args:
       model: functional, with one input and without nested models.
@@ -68,7 +68,7 @@ def discrimination(
             f"Received: stages={stages}, losses={losses}, balance={balance}"
         )
     copy = rewrite(model, {})
-    layers, graph = layers_of(copy), trace(copy)
+    graph = trace(copy)
     images = np.concatenate([np.asarray(x) for x, _ in batches])
     readers = readers_of(copy, groups, images)
     points = _points(copy, graph, batches, loss, losses, seed)
@@ -82,8 +82,7 @@ def discrimination(
         last = max(place[part.layer] for _, part in read)
         number = next(number for number, point in enumerate(points) if point.place >= last)
         if number not in gradients:
-            kernels = {name: layers[name].kernel for name in readers}
-            gradients[number] = _Gradients(points[number], kernels, loss, batches)
+            gradients[number] = _Gradients(points[number], readers, loss, batches)
         scores[group.name] = _in_stages(group, read, gradients[number], balance, stages)
     return scores
 
@@ -99,48 +98,82 @@ class _Point:
 class _Gradients:
     """The mean gradient of one point's loss by the kernels of all readers."""
 
-    def __init__(self, point: _Point, kernels: Mapping[str, tf.Variable], loss: Loss, batches: Sequence[Batch]) -> None:
-        self.names, self.batches = list(kernels), batches
-        self.run = gradients_of(point.model, list(kernels.values()), loss)
+    def __init__(self, point: _Point, readers: Mapping[str, Reader], loss: Loss, batches: Sequence[Batch]) -> None:
+        self.readers, self.batches = readers, batches
+        self.run = gradients_of(point.model, [one for reader in readers.values() for one in _changed(reader)], loss)
 
     def all(self) -> dict[str, np.ndarray]:
-        found = [self.run(x, y) for x, y in self.batches]
-        return {name: np.mean([one[at] for one in found], axis=0) for at, name in enumerate(self.names)}
+        """-> reader -> [IC, the rest]; what a bias can give as well is not in it."""
+        mean = iter([np.mean(one, axis=0) for one in zip(*(self.run(x, y) for x, y in self.batches), strict=True)])
+        found = {}
+        for name, reader in self.readers.items():
+            kernels = matrices(reader.layer, next(mean))
+            if len(_changed(reader)) > 1:
+                # The mean of batch norm is taken away, a bias is added.
+                bias = next(mean) if reader.layer.use_bias else -next(mean)
+                each = np.split(bias, len(kernels))
+                kernels = tuple(
+                    own - np.outer(patch, shift) for own, patch, shift in zip(kernels, reader.means, each, strict=True)
+                )
+            found[name] = rows(reader.layer, "in", as_kernel(reader.layer, kernels))
+        return found
 
 
 def _in_stages(
     group: ChannelGroup, read: Sequence[tuple[Reader, Part]], gradients: _Gradients, balance: float, stages: int
 ) -> np.ndarray:
-    """-> [size]: the squared gradient of each unit when it came in, and no more than those before it had."""
+    """-> [size]: the squared gradient of each unit when it came in, and less than those before it had."""
     scores, chosen = np.zeros(group.size), np.zeros(group.size, bool)
     highest = np.inf
-    whole = [reader.layer.kernel.numpy() for reader, _ in read]
+    whole = [(variable, variable.numpy()) for reader, _ in read for variable in _changed(reader)]
+    # The size of each gradient when nothing is in: neither a large layer nor a steep loss shall speak for all.
+    sizes: list[tuple[float, float]] = []
     try:
         for stage in range(stages):
             for reader, part in read:
-                reader.layer.kernel.assign(_fitted(reader, ~_channels(part, ~chosen)))
+                _become(reader, _fitted(reader, ~_channels(part, ~chosen)))
             asked = gradients.all() if balance else {}
             squares = np.zeros(group.size)
-            for reader, part in read:
+            for number, (reader, part) in enumerate(read):
                 towards = _reconstruction(reader)
-                # The rows of a unit, over the size of all: neither a large layer nor a steep loss speaks for all.
-                towards = towards / max(float(np.linalg.norm(towards)), 1e-30)
-                if balance:
-                    own = rows(reader.layer, "in", asked[reader.layer.name])
-                    towards = towards + balance * own / max(float(np.linalg.norm(own)), 1e-30)
-                squares += summed((towards**2).sum(axis=1), part, group.size)
+                own = asked[part.layer] if balance else np.zeros_like(towards)
+                if stage == 0:
+                    sizes.append(tuple(max(float(np.linalg.norm(one)), 1e-30) for one in (towards, own)))  # type: ignore[arg-type]
+                both = towards / sizes[number][0] + balance * own / sizes[number][1]
+                squares += summed((both**2).sum(axis=1), part, group.size)
             left = np.flatnonzero(~chosen)
             best = left[np.argsort(-squares[left], kind="stable")]
             best = best[: len(left) if stage == stages - 1 else -(-group.size // stages)]
             scores[best] = np.minimum(squares[best], highest)
             chosen[best] = True
-            highest = float(scores[best].min(initial=highest))
+            # A little less, so that what came in later is worth less.
+            highest = float(scores[best].min(initial=highest)) * (1 - 1e-6)
             if chosen.all():
                 break
     finally:
-        for (reader, _), kernel in zip(read, whole, strict=True):
-            reader.layer.kernel.assign(kernel)
+        for variable, value in whole:
+            variable.assign(value)
     return scores
+
+
+def _changed(reader: Reader) -> list[tf.Variable]:
+    """-> the kernel, and what keeps the mean output."""
+    if reader.layer.use_bias:
+        return [reader.layer.kernel, reader.layer.bias]
+    return [reader.layer.kernel, *([reader.norm.moving_mean] if reader.norm is not None else [])]
+
+
+def _become(reader: Reader, kernel: np.ndarray) -> None:
+    """Gives a reader another kernel, and the mean output that it has now."""
+    before, after = (matrices(reader.layer, values) for values in (reader.layer.kernel.numpy(), kernel))
+    less = np.concatenate([
+        mean @ (old - new) for mean, old, new in zip(reader.means, before, after, strict=True)
+    ])  # fmt: skip
+    reader.layer.kernel.assign(kernel)
+    if reader.layer.use_bias:
+        reader.layer.bias.assign_add(tf.cast(less, reader.layer.bias.dtype))
+    elif reader.norm is not None:
+        reader.norm.moving_mean.assign_sub(tf.cast(less, reader.norm.moving_mean.dtype))
 
 
 def _channels(part: Part, units: np.ndarray) -> np.ndarray:
@@ -201,13 +234,13 @@ def _cuts(graph: Graph) -> list[tuple[int, Call]]:
 
 
 def _with_head(model: keras.Model, feature: Any, batches: Sequence[Batch], loss: Loss, seed: int) -> keras.Model:
-    """-> the network up to a feature map, with batch norm, ReLU, mean and a dense layer that has learnt the labels."""
+    """-> the network up to a feature map, with batch norm, mean and a dense layer that has learnt the labels."""
     body = keras.Model(model.inputs, feature)
     features = [body(np.asarray(x), training=False) for x, _ in batches]
     mean, variance = tf.nn.moments(tf.concat(features, 0), (0, 1, 2))
-    pooled = [tf.reduce_mean(tf.nn.relu((one - mean) * tf.math.rsqrt(variance + 1e-3)), (1, 2)) for one in features]
-    sums = model(np.asarray(batches[0][0]), training=False).numpy()
-    is_softmax = bool((sums >= 0).all() and np.allclose(sums.sum(axis=-1), 1, atol=1e-3))
+    pooled = [tf.reduce_mean((one - mean) * tf.math.rsqrt(variance + 1e-3), (1, 2)) for one in features]
+    outputs = model(np.asarray(batches[0][0]), training=False).numpy()
+    is_softmax = bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3))
     start = keras.initializers.GlorotUniform(seed)
     head = L.Dense(model.output_shape[-1], activation="softmax" if is_softmax else "linear", kernel_initializer=start)
     optimizer = keras.optimizers.Adam(0.05)
@@ -217,7 +250,7 @@ def _with_head(model: keras.Model, feature: Any, batches: Sequence[Batch], loss:
         for one, (_, y) in zip(pooled, batches, strict=True):
             step(one, y)
     norm = L.BatchNormalization(center=False, scale=False)
-    x = L.GlobalAveragePooling2D()(L.ReLU()(norm(feature)))
+    x = L.GlobalAveragePooling2D()(norm(feature))
     norm.set_weights([mean.numpy(), variance.numpy()])
     return keras.Model(model.inputs, head(x))
 

@@ -9,6 +9,7 @@ import numpy as np
 from tta_lite.compat import keras
 from tta_lite.models.layers import HardSwish
 from tta_lite.transforms import op_counts
+from tta_lite.transforms.channels.criteria_weights import shared
 from tta_lite.transforms.channels.groups import ChannelGroup, Part
 from tta_lite.transforms.channels.readers import Reader, readers_of
 from tta_lite.transforms.channels.units import averaged, free, parts, summed
@@ -24,8 +25,8 @@ def hrank(model: keras.Model, groups: Sequence[ChannelGroup], images: np.ndarray
 
     Lin et al., *HRank: Filter Pruning using High-Rank Feature Map*, CVPR 2020, section 3.2, equation 4,
     https://arxiv.org/abs/2002.10179. A feature map is taken behind the batch norm and the activation of the layer that
-    makes it. The rank is a share of the most that a map of its size can have, so that layers can be compared; the mean
-    over makers, and over the channels of a unit. A map of 1 x 1, or of a dense layer, has rank 1 or 0.
+    makes it; the mean over the channels of a unit. Makers and groups are compared as by `l1_norm`: by a channel's
+    share of all ranks. A map of 1 x 1, or of a dense layer, has rank 1 or 0.
 
     Args:
       model: functional, without nested models.
@@ -42,10 +43,10 @@ def hrank(model: keras.Model, groups: Sequence[ChannelGroup], images: np.ndarray
     found: dict[str, list[np.ndarray]] = {}
     for call in walk:
         if call in wanted:
-            shares = _rank_shares(walk.write(call))
+            ranks = _ranks(walk.write(call))
             for group, part in wanted[call]:
-                found.setdefault(group.name, []).append(averaged(shares, part, group.size))
-    return {group.name: np.mean(found[group.name], axis=0) for group in free(groups) if group.name in found}
+                found.setdefault(group.name, []).append(averaged(ranks, part, group.size))
+    return {group.name: shared(group, found[group.name]) for group in free(groups) if group.name in found}
 
 
 def _last_of(graph: Graph, call: Call) -> Call:
@@ -57,12 +58,11 @@ def _last_of(graph: Graph, call: Call) -> Call:
         call = reader
 
 
-def _rank_shares(maps: np.ndarray) -> np.ndarray:
-    """[N, H, W, C] -> [C]: mean rank of the H x W maps over the most it can be."""
+def _ranks(maps: np.ndarray) -> np.ndarray:
+    """[N, H, W, C] -> [C]: the mean rank of the H x W maps."""
     if maps.ndim != 4:
         maps = maps.reshape(len(maps), 1, -1, maps.shape[-1])
-    ranks = [np.linalg.matrix_rank(one.transpose(2, 0, 1)) for one in maps]
-    return np.mean(ranks, axis=0) / min(maps.shape[1:3])
+    return np.mean([np.linalg.matrix_rank(one.transpose(2, 0, 1)) for one in maps], axis=0)
 
 
 def reconstruction(model: keras.Model, groups: Sequence[ChannelGroup], images: np.ndarray) -> dict[str, np.ndarray]:
@@ -72,8 +72,9 @@ def reconstruction(model: keras.Model, groups: Sequence[ChannelGroup], images: n
     equations 5 and 6, algorithm 1, https://arxiv.org/abs/1707.06342. One unit leaves after the other, each time the one
     with which the squared sum of what left, in the outputs of the layers that read it, stays the smallest. The paper
     draws places and output channels; here all output channels take part, and all places up to `readers.ROWS`.
-    The error is relative to the readers' output (without what the bias gives), and summed over them. A score is by how
-    much it grows, and no less than that of the unit before. The paper's factors of what stays (section 3.2.3, equation
+    The error is relative to the readers' output, and summed over them; what is the same at all places does not count
+    where a bias or a batch norm can give it instead. A score is by how much the error grows, and no less than that of
+    the unit before. The paper's factors of what stays (section 3.2.3, equation
     7) are what `repair` finds, and more.
 
     Args:

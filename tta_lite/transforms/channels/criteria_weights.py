@@ -1,8 +1,9 @@
 """Criteria that look at the weights alone, and chance.
 
 A group may have several makers, as the convolutions whose outputs a residual network adds. Each maker's scores are
-divided by their mean, so that a layer with large weights does not speak for all, and a unit's score is the mean over
-the makers.
+divided by their sum, so that a layer with large weights does not speak for all, and a unit's score is the mean over the
+makers: its share of the group. To compare groups it is multiplied by the number of layers that read them, each of which
+loses that share of its inputs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def l1_norm(model: keras.Model, groups: Sequence[ChannelGroup]) -> dict[str, np.
       >>> net = keras.Model(image, keras.layers.Conv2D(1, 1, name="head")(x))
       >>> net.get_layer("body").set_weights([np.array([-3.0, 1.0]).reshape(1, 1, 1, 2)])
       >>> l1_norm(net, channel_groups(net))["body"]
-      array([1.5, 0.5])
+      array([0.75, 0.25])
     """
     return _norm(model, groups, lambda filters: np.abs(filters).sum(axis=1), lambda total: total)
 
@@ -59,13 +60,14 @@ def _norm(
             filters = rows(layers[part.layer], "out")
             found.append(finish(summed(row(filters), part, group.size)))
         if found:
-            scores[group.name] = over_makers(found)
+            scores[group.name] = shared(group, found)
     return scores
 
 
-def over_makers(found: Sequence[np.ndarray]) -> np.ndarray:
-    """Scores of each maker -> [size]: each divided by its mean, and the mean of them."""
-    return np.mean([score / max(float(score.mean()), 1e-30) for score in found], axis=0)
+def shared(group: ChannelGroup, found: Sequence[np.ndarray]) -> np.ndarray:
+    """Scores of each maker, [size] -> [size]: the mean share of the group, times the layers that read it."""
+    share = np.mean([score / max(float(score.sum()), 1e-30) for score in found], axis=0)
+    return share * max(1, len(list(parts(group, "in"))))
 
 
 def network_slimming(model: keras.Model, groups: Sequence[ChannelGroup]) -> dict[str, np.ndarray]:
@@ -98,6 +100,6 @@ def network_slimming(model: keras.Model, groups: Sequence[ChannelGroup]) -> dict
 
 
 def random(model: keras.Model, groups: Sequence[ChannelGroup], seed: int = 0) -> dict[str, np.ndarray]:
-    """Chance, the control that every criterion should beat: uniform in 0.5..1.5."""
+    """Chance, the control that every criterion should beat: uniform, the highest three times the lowest."""
     rng = np.random.default_rng(seed)
-    return {group.name: rng.uniform(0.5, 1.5, group.size) for group in free(groups)}
+    return {group.name: shared(group, [rng.uniform(0.5, 1.5, group.size)]) for group in free(groups)}

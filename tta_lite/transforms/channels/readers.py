@@ -10,6 +10,7 @@ import numpy as np
 from tta_lite.compat import keras
 from tta_lite.transforms.channels.groups import ChannelGroup
 from tta_lite.transforms.channels.units import free, parts
+from tta_lite.transforms.graph import Call, Graph
 from tta_lite.transforms.least_squares import patches_of
 from tta_lite.transforms.walk import Walk
 
@@ -26,12 +27,17 @@ class Reader:
     Attributes:
       layer: Conv2D, Conv2DTranspose or Dense.
       kernels: of each group, [KH * KW * IC, OC] float64; the input channel changes fastest.
-      moments: of each group, [KH * KW * IC, KH * KW * IC]: the mean of patches^T patches.
+      moments: of each group, [KH * KW * IC, KH * KW * IC]: the mean of patches^T patches; around the mean patch if the
+        layer has a bias, or a batch norm behind it, which can give what is the same everywhere.
+      means: of each group, [KH * KW * IC]: the mean patch.
+      norm: the batch norm behind a layer without a bias, if there is one.
     """
 
     layer: keras.layers.Layer
     kernels: tuple[np.ndarray, ...]
     moments: tuple[np.ndarray, ...]
+    means: tuple[np.ndarray, ...]
+    norm: keras.layers.Layer | None = None
 
     @property
     def channels(self) -> int:
@@ -39,7 +45,7 @@ class Reader:
         return int(self.layer.kernel.shape[-1 if isinstance(self.layer, L.Conv2DTranspose) else -2])
 
     def energy(self) -> float:
-        """-> the mean over places of the squared output, without what the bias gives, summed over its channels."""
+        """-> the mean over places of the squared output, as far as the kernel alone gives it, summed over channels."""
         return sum(
             float((kernel * (moments @ kernel)).sum())
             for kernel, moments in zip(self.kernels, self.moments, strict=True)
@@ -86,13 +92,25 @@ def readers_of(model: keras.Model, groups: Sequence[ChannelGroup], images: np.nd
             number = getattr(call.layer, "groups", 1)
             shares = np.split(walk.read(call)[0], number, axis=-1)
             kernels = matrices(call.layer, call.layer.kernel.numpy())
-            moments = tuple(_moments(call.layer, share) for share in shares)
-            found[call.name] = Reader(call.layer, kernels, moments)
+            norm = batch_norm_behind(walk.graph, call)
+            around_mean = call.layer.use_bias or norm is not None
+            moments, means = zip(*(_moments(call.layer, share, around_mean) for share in shares), strict=True)
+            found[call.name] = Reader(call.layer, kernels, moments, means, norm)
     return found
 
 
-def _moments(layer: keras.layers.Layer, inputs: np.ndarray) -> np.ndarray:
-    total, rows = np.zeros(()), 0
+def batch_norm_behind(graph: Graph, call: Call) -> keras.layers.Layer | None:
+    """-> the batch norm that alone reads a layer without a bias, whose mean can take over what a bias would be."""
+    if call.layer.use_bias:
+        return None
+    reader = graph.only_reader(call.writes[0])
+    return reader.layer if reader is not None and isinstance(reader.layer, L.BatchNormalization) else None
+
+
+def _moments(layer: keras.layers.Layer, inputs: np.ndarray, around_mean: bool) -> tuple[np.ndarray, np.ndarray]:
+    total, mean, rows = np.zeros(()), np.zeros(()), 0
     for patches in patches_of(layer, inputs, ROWS):
-        total, rows = total + patches.T.astype(np.float64) @ patches, rows + len(patches)
-    return total / max(rows, 1)
+        total, rows = total + patches.T @ patches, rows + len(patches)
+        mean = mean + patches.sum(axis=0, dtype=np.float64)
+    total, mean = total / max(rows, 1), mean / max(rows, 1)
+    return (total - np.outer(mean, mean) if around_mean else total), mean

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tta_lite.compat import keras
 from tta_lite.transforms.channels.groups import ChannelGroup, channel_groups
+from tta_lite.transforms.channels.readers import READERS, batch_norm_behind
 from tta_lite.transforms.channels.units import parts
 from tta_lite.transforms.graph import Call
 from tta_lite.transforms.least_squares import fit_affine
@@ -22,7 +23,6 @@ from tta_lite.transforms.walk import Walk
 from tta_lite.types import InputError
 
 L = keras.layers
-FITTED = (L.Conv2D, L.Conv2DTranspose, L.Dense)
 
 
 def repair(
@@ -56,7 +56,7 @@ def repair(
     readers = {part.layer for group in groups if group.name in remove for part in parts(group, "in")}
     done: set[str] = set()
     for old, call in zip(before, after, strict=True):
-        if call.name in readers and isinstance(call.layer, FITTED) and call.name not in done:
+        if call.name in readers and isinstance(call.layer, READERS) and call.name not in done:
             # A layer that is called twice is fitted where it runs first.
             done.add(call.name)
             wanted = _before_activation(old.layer, before.read(old)[0])[..., _stays(old, groups, remove)]
@@ -84,11 +84,7 @@ def _stays(layer: Call, groups: Sequence[ChannelGroup], remove: Mapping[str, Seq
 def _fit(walk: Walk, call: Call, inputs: np.ndarray, wanted: np.ndarray) -> None:
     """Gives a layer its new weights."""
     layer = call.layer
-    norm = None
-    if not layer.use_bias:
-        reader = walk.graph.only_reader(call.writes[0])
-        if reader is not None and isinstance(reader.layer, L.BatchNormalization):
-            norm = reader.layer
+    norm = batch_norm_behind(walk.graph, call)
     options = {"intercept": layer.use_bias or norm is not None}
     kernel = layer.kernel.numpy()
     groups = getattr(layer, "groups", 1)
