@@ -91,7 +91,7 @@ OURS = (
     *(Row("tta_lite", name, found.scope, repair=True) for name, found in CRITERIA.items()),
     Row("tta_lite", "l1_norm", CRITERIA["l1_norm"].scope),
     Row("tta_lite", "taylor", CRITERIA["taylor"].scope),
-    Row("tta_lite", "l1_norm", "global", repair=True),
+    Row("tta_lite", "l1_norm", "per_layer", repair=True),
     Row("tta_lite", "taylor", "per_layer", repair=True),
     Row("tta_lite", "l1_norm", SENSITIVITY, repair=True),
     Row("tta_lite", "l1_norm", CRITERIA["l1_norm"].scope, repair=True, distil=True),
