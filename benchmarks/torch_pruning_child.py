@@ -1,8 +1,7 @@
 """torch-pruning on the network of bench_channel_removal.py, in its own environment.
 
     python3.11 -m venv torch_env
-    torch_env/bin/pip install torch --index-url https://download.pytorch.org/whl/cpu
-    torch_env/bin/pip install torch-pruning==1.6.1
+    torch_env/bin/pip install torch torch-pruning==1.6.1  # PyTorch's build for CPUs is enough.
     torch_env/bin/python benchmarks/torch_pruning_child.py --jobs=DIR/jobs.json
 
 Reads the jobs and, from the folder of each seed beside them, start.npz and data.npz; writes the pruned weights under
