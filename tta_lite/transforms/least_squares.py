@@ -53,6 +53,9 @@ def fit_kernel(
     return kernel.transpose(0, 1, 3, 2)[::-1, ::-1] if transposed else kernel
 
 
+BLOCK = 2048
+"""Rows that are added up at once."""
+
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Of `fit_affine`; images that it does not learn from choose among them."""
 
@@ -97,6 +100,8 @@ def fit_affine(
             chosen = rng.random(len(patches)) < share
             patches, values = patches[chosen], values[chosen]
         (unseen if number % 4 == 3 else learnt).add(patches, values)
+    learnt.sum_up()
+    unseen.sum_up()
     best, strength = learnt.bias(first, intercept), math.inf
     lowest = unseen.error(first, best)
     for ridge in RIDGES if unseen.rows else (1e-2,):
@@ -119,9 +124,22 @@ class _Moments:
         self.rows, self.x, self.y = 0, np.zeros(inputs), np.zeros(outputs)
         self.xx, self.xy = np.zeros((inputs, inputs)), np.zeros((inputs, outputs))
         self.yy = 0.0
+        self.waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        # An image's products in its own precision, their sums in float64: half the time, and exact enough.
+        """Takes the rows of an image; `sum_up` after the last."""
+        # Small images wait for others: to add up the squares of the inputs costs as much for one row as for hundreds.
+        self.waiting.append((x, y))
+        if sum(len(x) for x, _ in self.waiting) >= BLOCK:
+            self.sum_up()
+
+    def sum_up(self) -> None:
+        """Adds what waits."""
+        if not self.waiting:
+            return
+        x, y = (np.concatenate(parts) for parts in zip(*self.waiting, strict=True))
+        self.waiting = []
+        # A block's products in its own precision, their sums in float64: half the time, and exact enough.
         self.rows += len(x)
         self.x += x.sum(axis=0, dtype=np.float64)
         self.y += y.sum(axis=0, dtype=np.float64)
@@ -172,27 +190,34 @@ def patches_of(layer: keras.layers.Layer, inputs: np.ndarray, rows: int, seed: i
     """Yields for each image what some output positions see, [positions, KH * KW * IC]: about `rows` of all images."""
     rng = np.random.default_rng(seed)
     for image in inputs:
-        patches = _patches(layer, image)
+        patches = _patches(layer, image[None])
         share = rows / (len(inputs) * len(patches))
         yield patches if share >= 1 else patches[rng.random(len(patches)) < share]
 
 
 def _rows(layer: keras.layers.Layer, inputs: np.ndarray, wanted: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields for each image what each output position sees, [OH * OW, KH * KW * IC], and what it should give."""
-    for image, target in zip(inputs, wanted, strict=True):
-        yield _patches(layer, image), target.reshape(-1, target.shape[-1])
+    together = max(1, BLOCK // math.prod(wanted.shape[1:-1]))
+    for at in range(0, len(inputs), together):
+        targets = wanted[at : at + together]
+        patches = _patches(layer, inputs[at : at + together])
+        yield from zip(
+            patches.reshape(len(targets), -1, patches.shape[-1]),
+            targets.reshape(len(targets), -1, targets.shape[-1]),
+            strict=True,
+        )
 
 
-def _patches(layer: keras.layers.Layer, image: np.ndarray) -> np.ndarray:
-    """[H, W, IC] -> [OH * OW, KH * KW * IC]."""
+def _patches(layer: keras.layers.Layer, images: np.ndarray) -> np.ndarray:
+    """[N, H, W, IC] -> [N * OH * OW, KH * KW * IC]."""
     if isinstance(layer, keras.layers.Dense):
-        return image.reshape(-1, image.shape[-1])
+        return images.reshape(-1, images.shape[-1])
     if isinstance(layer, keras.layers.Conv2DTranspose):
-        image, strides, padding, rates = _stuffed(layer, image), (1, 1), "VALID", (1, 1)
+        images, strides, padding, rates = np.stack([_stuffed(layer, one) for one in images]), (1, 1), "VALID", (1, 1)
     else:
         strides, padding, rates = layer.strides, layer.padding.upper(), layer.dilation_rate
     patches = tf.image.extract_patches(
-        image[None], (1, *layer.kernel_size, 1), (1, *strides, 1), (1, *rates, 1), padding
+        images, (1, *layer.kernel_size, 1), (1, *strides, 1), (1, *rates, 1), padding
     ).numpy()
     return patches.reshape(-1, patches.shape[-1])
 

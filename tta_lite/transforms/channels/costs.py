@@ -34,31 +34,52 @@ class Cost:
         return Cost(self.macs - other.macs, self.params - other.params)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+class _Side:
+    """The channels on one side of a layer, by the groups that they belong to."""
+
+    def __init__(self, own: Sequence[tuple[str, Part]]) -> None:
+        self.full = len(own[0][1].units)
+        self.counts = []
+        for group, part in own:
+            counts = np.bincount(part.units[part.units >= 0])
+            # Nearly always each unit has as many channels as any other, and counting units will do.
+            self.counts.append((group, counts, int(counts[0]) if (counts == counts[0]).all() else 0))
+
+    def way(self, kept: Mapping[str, np.ndarray]) -> Way:
+        gone = 0
+        for group, counts, each in self.counts:
+            mask = kept[group]
+            if each and len(counts) == len(mask):
+                gone += each * (len(mask) - int(np.count_nonzero(mask)))
+            else:
+                gone += int(counts[~mask[: len(counts)]].sum())
+        return self.full - gone, self.full
+
+
 class _Layer:
     """A layer with its weights, and what is multiplied in all its calls."""
 
-    layer: keras.layers.Layer
-    macs: int
-    parts: tuple[tuple[str, Part], ...]
+    def __init__(self, layer: keras.layers.Layer, macs: int, parts: Sequence[tuple[str, Part]]) -> None:
+        self.layer, self.macs = layer, macs
+        by_side = {side: [one for one in parts if one[1].side == side] for side in ("in", "out", "each")}
+        self.sides = {side: _Side(own) for side, own in by_side.items() if own}
+        # Each weight: how large, and along which sides it shrinks.
+        sides: dict[str, list[str]] = {}
+        for side, found in places(layer).items():
+            for place in found:
+                sides.setdefault(place.weight, []).append(side)
+        self.weights = [(math.prod(getattr(layer, name).shape), of) for name, of in sides.items()]
+        self.others = sum(math.prod(weight.shape) for weight in layer.weights) - sum(size for size, _ in self.weights)
 
     def cost(self, kept: Mapping[str, np.ndarray]) -> Cost:
         """-> with the units of each group that `kept` marks."""
-        sides = {}
-        for side in ("in", "out", "each"):
-            own = [(group, part) for group, part in self.parts if part.side == side]
-            if own:
-                full = len(own[0][1].units)
-                gone = sum(int((~kept[group][part.units[part.units >= 0]]).sum()) for group, part in own)
-                sides[side] = (full - gone, full)
-        left: dict[str, int] = {}
-        for side, found in places(self.layer).items():
-            for place in found:
-                size = left.get(place.weight, math.prod(getattr(self.layer, place.weight).shape))
-                left[place.weight] = _part(size, sides.get(side))
-        whole = sum(math.prod(weight.shape) for weight in self.layer.weights)
-        followed = sum(math.prod(getattr(self.layer, name).shape) for name in left)
-        return Cost(self._macs(sides), whole - followed + sum(left.values()))
+        ways = {name: side.way(kept) for name, side in self.sides.items()}
+        params = self.others
+        for size, sides in self.weights:
+            for side in sides:
+                size = _part(size, ways.get(side))
+            params += size
+        return Cost(self._macs(ways), params)
 
     def _macs(self, sides: Mapping[str, Way]) -> int:
         reads, makes, each = (sides.get(side) for side in ("in", "out", "each"))
