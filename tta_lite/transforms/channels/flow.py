@@ -1,4 +1,4 @@
-"""Carries labels along the calls of a model: what each tensor's channels are, and which layers have weights for them."""
+"""Carries labels along the calls of a model: what channels tensors hold, and which layers have weights for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tta_lite.compat import keras
-from tta_lite.transforms.channels.labels import Array, Labels, Units
+from tta_lite.transforms.channels.labels import Array, Labels, Units, expanded
 from tta_lite.transforms.graph import Call, Graph, Shape
 from tta_lite.transforms.op_counts import op_name
 
@@ -68,9 +68,13 @@ class Flow:
         site = self.sites.get(id(call.layer))
         return site.sides.get(side) if site else None
 
-    def channels(self, call: Call, labels: Array, axis: int = -1) -> Array:
-        """-> the label of each channel of a tensor that a layer reads, [channels]."""
-        return self.labels.along(labels, axis, f"{op_name(call.layer)} {call.name!r} mixes them in space")
+    def channels(self, call: Call, place: int = 0, axis: int = -1) -> Array:
+        """-> the label of each channel of a tensor that a layer reads, [channels]; `place` among all that it reads."""
+        number = call.reads[place]
+        why = f"{op_name(call.layer)} {call.name!r} mixes them in space"
+        labels = self.labels.along(self.tensors[number], axis, why)
+        # One label may stand for all.
+        return expanded(labels, 0, self.shape(number)[axis] or 1)
 
     def refuse(self, call: Call, inputs: Sequence[Array], why: str = "") -> list[Array]:
         """Fixes all that a call reads and writes -> the labels of its outputs."""

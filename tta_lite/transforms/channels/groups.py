@@ -18,7 +18,7 @@ import numpy as np
 from tta_lite.compat import keras
 from tta_lite.transforms.channels.flow import Flow, flow
 from tta_lite.transforms.channels.labels import Units
-from tta_lite.transforms.channels.layer_rules import rule_of
+from tta_lite.transforms.channels.rules import rule_of
 from tta_lite.transforms.graph import Graph, trace
 from tta_lite.types import InputError
 

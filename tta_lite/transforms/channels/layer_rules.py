@@ -13,7 +13,7 @@ import numpy as np
 from tta_lite.compat import keras
 from tta_lite.models.layers import ChannelShuffle, ChannelSplit, DepthToSpace, HardSwish
 from tta_lite.transforms.channels.flow import Flow, Rule
-from tta_lite.transforms.channels.labels import Array, expanded, full_rank
+from tta_lite.transforms.channels.labels import Array, full_rank
 from tta_lite.transforms.channels.weights import is_depthwise
 from tta_lite.transforms.graph import Call
 from tta_lite.transforms.subpixel import POINTWISE_ACTIVATIONS
@@ -31,7 +31,8 @@ def _last(flow: Flow, call: Call) -> None:
         )
 
 
-def _row(labels: Array, rank: int) -> Array:
+def row(labels: Array, rank: int) -> Array:
+    """-> labels of channels as those of a tensor."""
     return labels.reshape((1,) * (rank - 1) + (-1,))
 
 
@@ -43,7 +44,7 @@ def _made(flow: Flow, call: Call) -> Array:
         labels = flow.side(call, "out", flow.labels.new(shape[-1] or 1))
     if not is_pointwise(getattr(call.layer, "activation", None)):
         flow.labels.fix(labels, f"the activation of {call.name!r} needs all its channels")
-    return _row(labels, len(shape))
+    return row(labels, len(shape))
 
 
 def convolution(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
@@ -51,7 +52,7 @@ def convolution(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
     _last(flow, call)
     if is_depthwise(call.layer):
         return each_in_turn(flow, call, inputs)
-    channels = flow.channels(call, inputs[0])
+    channels = flow.channels(call)
     groups = getattr(call.layer, "groups", 1)
     rows = channels.reshape(groups, -1)
     flow.labels.unite(rows[:1], rows)
@@ -65,13 +66,13 @@ def convolution(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
 def each_in_turn(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
     """A depthwise convolution: its outputs are those of one input channel after the other."""
     _last(flow, call)
-    channels = flow.channels(call, inputs[0])
+    channels = flow.channels(call)
     shape = flow.shape(call.writes[0])
     labels = np.repeat(channels, (shape[-1] or 0) // len(channels))
     flow.side(call, "each", labels if is_depthwise(call.layer) else channels)
     if not is_pointwise(call.layer.activation):
         flow.labels.fix(labels, f"the activation of {call.name!r} needs all its channels")
-    return [_row(labels, len(shape))]
+    return [row(labels, len(shape))]
 
 
 def one_weight_a_channel(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
@@ -80,7 +81,7 @@ def one_weight_a_channel(flow: Flow, call: Call, inputs: list[Array]) -> list[Ar
     rank = len(flow.shape(call.reads[0]))
     if list(axis) not in ([-1], [rank - 1]):
         return flow.refuse(call, inputs, f"{call.name!r} normalises another axis than the last")
-    return [_row(flow.side(call, "each", flow.channels(call, inputs[0])), rank)]
+    return [row(flow.side(call, "each", flow.channels(call)), rank)]
 
 
 def prelu(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
@@ -88,7 +89,7 @@ def prelu(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
     rank = len(flow.shape(call.reads[0]))
     if rank - 1 in (call.layer.shared_axes or ()):
         return inputs
-    return [_row(flow.side(call, "each", flow.channels(call, inputs[0])), rank)]
+    return [row(flow.side(call, "each", flow.channels(call)), rank)]
 
 
 def elementwise(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
@@ -104,7 +105,7 @@ def activation(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
 def in_space(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
     """Each channel from that channel alone: pooling, padding, cropping, upsampling."""
     _last(flow, call)
-    return [_row(flow.channels(call, inputs[0]), len(flow.shape(call.writes[0])))]
+    return [row(flow.channels(call), len(flow.shape(call.writes[0])))]
 
 
 def merge(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
@@ -128,18 +129,15 @@ def concatenated(flow: Flow, call: Call, inputs: list[Array], axis: int) -> Arra
         for labels in inputs[1:]:
             flow.labels.unite(inputs[0], labels)
         return max(inputs, key=lambda labels: labels.size)
-    rows = [
-        expanded(_row_at(flow.channels(call, labels, axis), labels.ndim, axis), axis, length or 1)
-        for labels, length in zip(inputs, lengths, strict=True)
-    ]
-    return np.concatenate(rows, axis)
+    rows = [flow.channels(call, place, axis) for place in range(len(inputs))]
+    return _row_at(np.concatenate(rows), inputs[0].ndim, axis)
 
 
 def _row_at(labels: Array, rank: int, axis: int) -> Array:
     return labels.reshape((1,) * axis + (-1,) + (1,) * (rank - axis - 1))
 
 
-def reshape(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
+def same_values(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
     """Flatten, Reshape, RepeatVector: the same values in the same order."""
     _last(flow, call)
     labels = flow.labels.reshaped(inputs[0], flow.shape(call.reads[0]), flow.shape(call.writes[0]))
@@ -164,33 +162,33 @@ def softmax(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
 
 def shuffle(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
     """The same place in each group leaves together."""
-    rows = flow.channels(call, inputs[0]).reshape(call.layer.groups, -1)
+    rows = flow.channels(call).reshape(call.layer.groups, -1)
     flow.labels.unite(rows[:1], rows)
-    return [_row(rows.T.ravel(), 4)]
+    return [row(rows.T.ravel(), 4)]
 
 
 def split(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
     """The same place in each part leaves together: the layer knows only how many equal parts it makes."""
-    rows = flow.channels(call, inputs[0]).reshape(call.layer.parts, -1)
+    rows = flow.channels(call).reshape(call.layer.parts, -1)
     flow.labels.unite(rows[:1], rows)
-    return [_row(row, len(flow.shape(call.reads[0]))) for row in rows]
+    return [row(part, len(flow.shape(call.reads[0]))) for part in rows]
 
 
 def depth_to_space(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
     """The block^2 channels that become one leave together."""
-    return [woven(flow, call, inputs[0], call.layer.block)]
+    return [woven(flow, call, call.layer.block)]
 
 
-def woven(flow: Flow, call: Call, labels: Array, block: int) -> Array:
+def woven(flow: Flow, call: Call, block: int) -> Array:
     """-> the labels behind DEPTH_TO_SPACE."""
-    rows = flow.channels(call, labels).reshape(block * block, -1)
+    rows = flow.channels(call).reshape(block * block, -1)
     flow.labels.unite(rows[:1], rows)
-    return _row(rows[0], 4)
+    return row(rows[0], 4)
 
 
-def refuse(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
-    """A layer of which nothing is known."""
-    return flow.refuse(call, inputs)
+def rescaling(flow: Flow, call: Call, inputs: list[Array]) -> list[Array]:
+    """One factor and one summand, or a list with one for each channel, which are settings and cannot shrink."""
+    return inputs if np.ndim(call.layer.scale) == np.ndim(call.layer.offset) == 0 else flow.refuse(call, inputs)
 
 
 def is_pointwise(function: object) -> bool:
@@ -223,20 +221,16 @@ RULES: Mapping[type[keras.layers.Layer], Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **dict.fromkeys(IN_SPACE, in_space),
     **dict.fromkeys((L.Add, L.Average, L.Maximum, L.Minimum, L.Multiply, L.Subtract), merge),
-    **dict.fromkeys((L.Flatten, L.Reshape), reshape),
+    **dict.fromkeys((L.Flatten, L.Reshape), same_values),
     L.Activation: activation,
     L.BatchNormalization: one_weight_a_channel,
     L.Concatenate: concatenate,
     L.Permute: permute,
     L.PReLU: prelu,
     L.RepeatVector: repeat_vector,
+    L.Rescaling: rescaling,
     L.Softmax: softmax,
     ChannelShuffle: shuffle,
     ChannelSplit: split,
     DepthToSpace: depth_to_space,
 }  # fmt: skip
-
-
-def rule_of(layer: keras.layers.Layer) -> Rule:
-    """-> what a layer does to labels."""
-    return RULES.get(type(layer), refuse)

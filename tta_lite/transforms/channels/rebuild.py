@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ import numpy as np
 from tta_lite.compat import keras
 from tta_lite.transforms.channels.flow import Flow, Site
 from tta_lite.transforms.channels.labels import Array, sizes, taken
+from tta_lite.transforms.channels.op_rules import bound, slices, spelled
 from tta_lite.transforms.channels.weights import is_depthwise, kept_weights
 from tta_lite.transforms.graph import Call
+from tta_lite.transforms.op_counts import function_name
 from tta_lite.transforms.rewrite import Builder, Keep, copy_layer, rewrite
 from tta_lite.types import InputError
 
@@ -63,7 +65,7 @@ def _builder(flow: Flow, call: Call, gone: Array, made: list[tuple[keras.layers.
         return _smaller(site, call, kept, made)
     if isinstance(call.layer, L.Reshape):
         return _reshape(flow, call, gone)
-    return None
+    return _function(flow, call, gone)
 
 
 def _smaller(
@@ -94,11 +96,62 @@ def settings(layer: keras.layers.Layer, kept: Mapping[str, np.ndarray]) -> dict[
 
 
 def _reshape(flow: Flow, call: Call, gone: Array) -> Builder | None:
+    target = _target(flow, call, gone, call.layer.target_shape, 1)
+    return None if target is None else lambda x, keep: copy_layer(call.layer, target_shape=target)(x)
+
+
+def _target(flow: Flow, call: Call, gone: Array, before: Sequence[int], skip: int) -> tuple[int, ...] | None:
+    """-> the sizes that a tensor is reshaped to, `skip` axes behind its first; what was -1 finds itself."""
     number = call.writes[0]
-    shape = flow.shape(number)[1:]
-    smaller = sizes(shape, taken(flow.tensors[number], gone)[1:])
+    shape = flow.shape(number)
+    smaller = sizes(shape, taken(flow.tensors[number], gone))
     if smaller == shape:
         return None
-    # What was -1 finds itself.
-    target = tuple(new if old != -1 else -1 for old, new in zip(call.layer.target_shape, smaller, strict=True))
-    return lambda x, keep: copy_layer(call.layer, target_shape=target)(x)
+    return tuple(old if old == -1 else new or 0 for old, new in zip(before, smaller[skip:], strict=True))
+
+
+def _function(flow: Flow, call: Call, gone: Array) -> Builder | None:
+    """A TensorFlow function with other numbers among its arguments."""
+    name = function_name(call.layer).rpartition(".")[2]
+    changes: dict[str, Any] = {}
+    if name == "reshape":
+        arguments = bound(call).arguments
+        # A shape that is computed has left all channels where they are.
+        if len(call.reads) == 1:
+            target = _target(flow, call, gone, np.asarray(arguments["shape"]).tolist(), 0)
+            changes = {} if target is None else {"shape": target}
+    elif name == "split":
+        axis = int(bound(call).arguments["axis"])
+        kept = [taken(flow.tensors[number], gone)[axis] for number in call.writes]
+        if not all(mask.all() for mask in kept):
+            changes = {"num_or_size_splits": [int(mask.sum()) for mask in kept], "num": None}
+    elif name == "getitem":
+        spec = _slices(flow, call, gone)
+        changes = {} if spec is None else {"slice_spec": spec}
+    if not changes:
+        return None
+
+    def build(x: Any, keep: Keep) -> Any:
+        arguments = bound(call)
+        arguments.arguments.update({next(iter(arguments.arguments)): x, **changes})
+        return copy_layer(call.layer)(*arguments.args, **arguments.kwargs)
+
+    return build
+
+
+def _slices(flow: Flow, call: Call, gone: Array) -> tuple[Any, ...] | None:
+    """-> what a tensor is indexed with when channels before, within or behind the piece have left."""
+    spec, shape = slices(call), flow.shape(call.reads[0])
+    kept = taken(flow.tensors[call.reads[0]], gone)
+    if spec is None or all(mask.all() for mask in kept):
+        return None
+    changed, axis = [], 0
+    for one in spelled(spec, len(shape)):
+        if one is not None and not kept[axis].all():
+            assert isinstance(one, slice)
+            start, stop, _ = one.indices(shape[axis] or 0)
+            one = slice(int(kept[axis][:start].sum()), int(kept[axis][:stop].sum()), None)
+        axis += one is not None
+        # Keras keeps slices as dictionaries.
+        changed.append({"start": one.start, "stop": one.stop, "step": one.step} if isinstance(one, slice) else one)
+    return tuple(changed)
