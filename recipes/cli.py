@@ -20,6 +20,7 @@ RECIPES: Mapping[str, str] = {
     "swap_backbone": "recipes.swap_backbone",
     "factorize": "recipes.factorize",
     "prune": "recipes.prune",
+    "lottery": "recipes.lottery",
     "quantize": "recipes.quantize",
     "check-quantization": "recipes.check_quantization",
     "debug-quantization": "recipes.debug_quantization",
