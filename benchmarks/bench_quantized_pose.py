@@ -17,7 +17,6 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
-import numpy as np
 from absl import flags
 
 from recipes import _app
@@ -33,7 +32,6 @@ _DATA = flags.DEFINE_string("data", None, "<data set>:PATH, as --task=pose: take
 _PIXELS = flags.DEFINE_string("pixels", "-1..1", "What the network expects of its pixels.")
 _SETTINGS = flags.DEFINE_string("settings", SETTINGS, "With ; between them.")
 _IMAGES = flags.DEFINE_integer("calibration_images", 200, "That fix the ranges.", 1)
-_DRAWS = 2000
 
 
 def parsed(text: str) -> tuple[ExportSpec, dict[str, int]]:
@@ -61,48 +59,25 @@ def parsed(text: str) -> tuple[ExportSpec, dict[str, int]]:
     return ExportSpec(**values, repairs=tuple(repairs)), kept  # type: ignore[arg-type]
 
 
-def difference(one: np.ndarray, other: np.ndarray, counted: np.ndarray) -> tuple[float, float, float]:
-    """-> points by which the second is better than the first, and its 95 % interval: people are drawn for both at once.
-
-    Args:
-      one, other: [N, J] bool, which joints are right.
-      counted: [N, J] bool.
-    """
-    people, joints = (other.astype(int) - one.astype(int)).sum(axis=1), counted.sum(axis=1)
-    n = len(people)
-    times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_DRAWS)
-    drawn = 100.0 * (times @ people) / (times @ joints)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return 100.0 * people.sum() / joints.sum(), float(low), float(high)
-
-
 def main(argv: Sequence[str]) -> None:
     """Scores, prints."""
+    from pose_pairs import difference, scored
+
     from tta_lite.export.quantize.debug import debug_export, worst_ops
     from tta_lite.export.quantize.float_file import FloatFile
     from tta_lite.export.quantize.post_training import PostTraining
     from tta_lite.measure.interpreter import TFLitePredictor
     from tta_lite.models.files import load_network
     from tta_lite.tasks.find import find_task
-    from tta_lite.tasks.pckh import correct_joints, pckh
     from tta_lite.tasks.pose import PoseTask
 
     settings = {text.strip(): parsed(text) for text in _SETTINGS.value.split(";")}
     model = load_network(_MODEL.value)
     task = find_task(f"pose:{_DATA.value}", model, pixels=_PIXELS.value, flip_test=True)
     assert isinstance(task, PoseTask)
-    people, scored = task.test, list(task.test.joint_set.scored)
-
-    def right(tflite: bytes) -> tuple[np.ndarray, np.ndarray, str]:
-        joints = task.predict_joints(TFLitePredictor(tflite, num_threads=2))
-        counted, correct = correct_joints(joints, people.joints, people.annotated, people.head_size)
-        found = pckh(people, joints)
-        said = f"{found.value:.1f} ({found.interval[0]:.1f} to {found.interval[1]:.1f})"
-        return counted[:, scored], correct[:, scored], said
-
     post = PostTraining(FloatFile.of_model(model), task.calibration(_IMAGES.value, seed=0))
     post.statistics(_IMAGES.value)
-    counted, truth, said = right(post.source.tflite)
+    counted, truth, said = scored(task, TFLitePredictor(post.source.tflite, num_threads=2))
     print("| setting | PCKh@0.5 | difference to float | bytes | s |\n|---|---:|---:|---:|---:|")
     print(f"| fp32 | {said} | | {len(post.source.tflite):,} | |", flush=True)
     for text, (spec, kept) in settings.items():
@@ -113,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
             spec = dataclasses.replace(spec, **{field: worst_ops(losses, count)})  # type: ignore[arg-type]
         tflite = post.quantize(spec)
         seconds = time.monotonic() - began
-        _, correct, said = right(tflite)
+        _, correct, said = scored(task, TFLitePredictor(tflite, num_threads=2))
         points, low, high = difference(truth, correct, counted)
         print(
             f"| {text} | {said} | {points:+.2f} ({low:+.2f} to {high:+.2f}) | {len(tflite):,} | {seconds:.1f} |",

@@ -19,6 +19,7 @@ RECIPES: Mapping[str, str] = {
     "case_study": "recipes.case_study",
     "swap_backbone": "recipes.swap_backbone",
     "factorize": "recipes.factorize",
+    "remove-channels": "recipes.remove_channels",
     "prune": "recipes.prune",
     "lottery": "recipes.lottery",
     "quantize": "recipes.quantize",

@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> None:
 def _train(model: keras.Model, recipe: dict[str, object]) -> None:
     from tta_lite.boards.profile import get_board
     from tta_lite.guideline.bench import Trial
-    from tta_lite.guideline.steps import factor_images
+    from tta_lite.guideline.structure_steps import factor_images
     from tta_lite.report.run_folder import RunFolder
     from tta_lite.types import Candidate
 

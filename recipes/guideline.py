@@ -7,8 +7,9 @@
   tta-lite guideline --model=my_net.keras --task=my_package.my_task:make_task --max_size_kib=512 --out=runs/mine
   tta-lite guideline --config=drone.toml
 
-Takes G1, G2, G5 (if memory binds), G3 and G4 (if G3 lost too much) in the guideline's order, tries some settings of
-each, trains the promising ones, measures after each step, and stops as soon as the budget is met. --dry_run prints what
+Takes G1, G2, channels (if latency binds), G5 (if memory binds), G3 and G4 (if G3 lost too much) in the guideline's
+order, tries some settings of each, trains the promising ones, measures after each step, and stops as soon as the budget
+is met. --dry_run prints what
 it would do and how long that takes. Every flag can stand in the TOML file of --config instead, under its own name. The
 same command goes on where a killed run stopped. Latencies are those of this machine and not the board's, unless
 --connect=ssh://user@host or adb:SERIAL names the board itself; --connect=emulated adds what each row gives an emulated
@@ -59,13 +60,18 @@ _MAX_DROP = flags.DEFINE_float("max_accuracy_drop", 3.0, "Points below the unmod
 _BACKBONES = flags.DEFINE_list("backbones", None, "Light networks to try (G1); all if not given.")
 _WEIGHTS = flags.DEFINE_list("light_weights", [], "What they start from, as mobilenet_v2=imagenet or =<file>.")
 _MACS = flags.DEFINE_list("macs", ["0.7", "0.5", "0.35"], "Shares of the MACs to be left (G2).")
+_CHANNELS = flags.DEFINE_list("channels", ["0.7", "0.5"], "Shares of the MACs to be left when channels are removed.")
+_CRITERION = flags.DEFINE_string("criterion", "l1_norm", "By which channels are chosen, see tta-lite remove-channels.")
+_DISTIL = flags.DEFINE_bool("distil", True, "A network that lost channels also learns from the one before it.")
 _SPARSITIES = flags.DEFINE_list("sparsities", ["0.5", "0.8"], "Shares of zero weights (G5).")
 _PROMISING = flags.DEFINE_integer("promising", 2, "How many settings of a step are trained at most.", 1)
-_LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Steps that are not taken: G1, G2, subpixel, G5, G3, G4.")
+_LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Steps that are not taken: G1, G2, subpixel, channels, G5, G3, G4.")
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training after G1, whose backbone is new.", 1)
-_FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of training after G2 and G5.", 1)
+_FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of training after G2, channels and G5.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
-_FINETUNE_RATE = flags.DEFINE_float("finetune_rate", 0.3, "Learning rate after G2 and G5, as a share of that one.")
+_FINETUNE_RATE = flags.DEFINE_float(
+    "finetune_rate", 0.3, "Learning rate after G2, channels and G5, as a share of that one."
+)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be done and how long it takes, and stop.")
 _LANGUAGE = flags.DEFINE_enum("language", "en", tuple(LANGUAGES), "Of report.html.")
 _LIVE = flags.DEFINE_bool("live", True, "On a terminal, a panel with the step, the time left and the latest row.")
@@ -97,7 +103,7 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.files import digest
     from tta_lite.guideline import program
     from tta_lite.guideline.preflight import fixed_size, preflight
-    from tta_lite.guideline.steps import Settings
+    from tta_lite.guideline.settings import Settings
     from tta_lite.models.backbones import LIGHT_BACKBONES
     from tta_lite.models.files import load_network
     from tta_lite.report import guideline as report
@@ -116,6 +122,9 @@ def main(argv: Sequence[str]) -> None:
             backbones=tuple(_BACKBONES.value or LIGHT_BACKBONES),
             weights=_pairs(_WEIGHTS.value),
             macs=_shares(_MACS),
+            channels=_shares(_CHANNELS),
+            criterion=_CRITERION.value,
+            distil=_DISTIL.value,
             sparsities=_shares(_SPARSITIES),
             epochs=_EPOCHS.value,
             finetune_epochs=_FINETUNE_EPOCHS.value,
@@ -169,10 +178,10 @@ def _run_live(model: keras.Model, task: Task, request: Request, folder: RunFolde
     from tta_lite.guideline import program
     from tta_lite.guideline.bench import START
     from tta_lite.guideline.progress import RowFinished
-    from tta_lite.guideline.steps import STEPS
+    from tta_lite.guideline.settings import CLAUSES
     from tta_lite.report.live import LiveDisplay
 
-    rows, finished = (START, *STEPS), folder.read_ledger()
+    rows, finished = (START, *CLAUSES), folder.read_ledger()
     with LiveDisplay(rows, request.budget) as display, _app.log_to(sys.stderr):
         if len(finished) < len(rows):
             for entry in finished:

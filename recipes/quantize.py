@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
     if _task.TASK.value and _quantization.is_keras() and not _quantization.CALIBRATION.value:
         from tta_lite.export.float_check import check_finite_weights
         from tta_lite.export.quantize.float_file import FloatFile
-        from tta_lite.guideline.steps import export_trial, mixed_trial
+        from tta_lite.guideline.export_steps import export_trial, mixed_trial
         from tta_lite.models.files import load_network
         from tta_lite.tasks.calibration import checked_calibration
 
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> None:
         _confirm(entries)
         return
     from tta_lite.guideline.quantize_file import edges_of, quantize_file
-    from tta_lite.guideline.steps import STEPS
+    from tta_lite.guideline.settings import CLAUSES
 
     source = _quantization.source()
     task_of_file = _task.find(edges_of(source.tflite)) if _task.TASK.value else None
@@ -104,7 +104,7 @@ def main(argv: Sequence[str]) -> None:
     images = _quantization.images(source, task_of_file)
     run = folder()
     entries = quantize_file(
-        source, spec, images, run, _timing.rules(), step=step, clause=STEPS[step][0], task=task_of_file, runtime=runtime
+        source, spec, images, run, _timing.rules(), step=step, clause=CLAUSES[step], task=task_of_file, runtime=runtime
     )
     _task.show(step, entries, run, task_of_file)
     _confirm(entries)

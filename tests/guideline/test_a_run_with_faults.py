@@ -9,9 +9,10 @@ import pytest
 
 from tests.training.conftest import tiny_net, tiny_task
 from tta_lite.boards.profile import get_board
-from tta_lite.guideline import program, steps
+from tta_lite.guideline import export_steps, program
 from tta_lite.guideline.alone import take_alone
-from tta_lite.guideline.steps import Settings, export_trial
+from tta_lite.guideline.export_steps import export_trial
+from tta_lite.guideline.settings import Settings
 from tta_lite.models.files import load_network
 from tta_lite.report.run_folder import RunFolder
 from tta_lite.training.fit import FitSettings
@@ -50,7 +51,7 @@ def ran(net, folder, *left_out):
 )
 def test_a_file_that_is_another_function_or_does_not_run(size, status, why, tmp_path, monkeypatch):
     # What could save it is another test's.
-    monkeypatch.setattr(steps, "int8_rescues", lambda *arguments, **options: ())
+    monkeypatch.setattr(export_steps, "int8_rescues", lambda *arguments, **options: ())
     result = ran(outlier(size), tmp_path, "G1", "G2", "subpixel", "G5")
     rows = {entry.name: entry for entry in result.outcome.entries}
     trials = {one["name"]: one for one in rows["G3"].details["trials"]}
@@ -60,7 +61,7 @@ def test_a_file_that_is_another_function_or_does_not_run(size, status, why, tmp_
     assert trials["dynamic"]["status"] == "too lossy" and "SQNR" in trials["dynamic"]["why"]
     assert rows["G3"].verdict is Verdict.TOO_LOSSY
     assert rows["G3"].report.accuracy is None and rows["G3"].report.latency_ms is None
-    assert not (tmp_path / "steps/05-g3/model.tflite").exists()
+    assert not (tmp_path / "steps/06-g3/model.tflite").exists()
     # G4 follows, since G3 was not taken and the size is what is missing.
     assert rows["G4"].verdict is Verdict.TAKEN and result.outcome.chosen == "G4"
     assert np.isfinite(rows["G4"].report.latency_ms.p50)
@@ -72,7 +73,7 @@ def test_a_file_that_is_another_function_or_does_not_run(size, status, why, tmp_
         "G4", net, tiny_task(), trial, journal, FitSettings(1, tensorboard=False), RULES, write=lambda line: None
     )  # fmt: skip
     assert [entry.name for entry in alone] == ["none", "G4"] and alone[-1].clause == "6.2.2"
-    files = [tmp_path / folder / "model.tflite" for folder in ("alone/steps/01-g4", "steps/06-g4")]
+    files = [tmp_path / folder / "model.tflite" for folder in ("alone/steps/01-g4", "steps/07-g4")]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert alone[-1].report.accuracy == rows["G4"].report.accuracy
     written = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]

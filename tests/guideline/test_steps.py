@@ -11,8 +11,10 @@ import tensorflow as tf
 from tests.guideline.made_up import Figures, MadeUpBench
 from tta_lite.boards.profile import get_board
 from tta_lite.compat import keras
-from tta_lite.guideline.bench import START, State
-from tta_lite.guideline.steps import STEPS, Setting, Settings, guideline_steps
+from tta_lite.guideline.bench import START, State, Step
+from tta_lite.guideline.settings import CLAUSES, Setting, Settings
+from tta_lite.guideline.steps import guideline_steps
+from tta_lite.measure.counting import count
 from tta_lite.types import FP16, Budget, Candidate, InputError, Verdict
 
 L = keras.layers
@@ -50,15 +52,17 @@ def state(budget: Budget, start: Figures | None = None, model: keras.Model | Non
     return State(budget, Candidate(model), [START, *rows][-1], entries)
 
 
+def the(name: str, chosen: Setting) -> Step:
+    return next(step for step in guideline_steps(chosen) if step.name == name)
+
+
 def why(name: str, chosen: Setting, at: State) -> list[str]:
     """-> the codes of the reasons for which a step is left out."""
-    found = next(step for step in guideline_steps(chosen) if step.name == name)
-    return [one.code for one in found.gate(at)]
+    return [one.code for one in the(name, chosen).gate(at)]
 
 
 def text(name: str, chosen: Setting, at: State) -> str:
-    found = next(step for step in guideline_steps(chosen) if step.name == name)
-    return "; ".join(str(one) for one in found.gate(at))
+    return "; ".join(str(one) for one in the(name, chosen).gate(at))
 
 
 def board(**changes):
@@ -73,11 +77,11 @@ SLOW = Budget(max_latency_ms=50)
 
 
 def test_the_order_is_the_guideline_s():
-    """DESIGN and Figure 9: G1, G2, then G5 if memory binds, then G3, then G4 if G3 lost too much."""
+    """Figure 9: G1, G2, then G5 if memory binds, then G3, then G4 if G3 lost too much; structure first."""
     steps = guideline_steps(setting())
-    assert [step.name for step in steps] == ["G1", "G2", "subpixel", "G5", "G3", "G4"]
+    assert [step.name for step in steps] == ["G1", "G2", "subpixel", "channels", "G5", "G3", "G4"]
     clauses = {"G1": "6.1.1", "G2": "6.1.2", "subpixel": "6.1.2", "G5": "6.2.3", "G3": "6.2.1", "G4": "6.2.2"}
-    assert {step.name: step.clause for step in steps} == clauses
+    assert {step.name: step.clause for step in steps} == {**clauses, "channels": "6.2.3"}
 
 
 def test_what_the_later_steps_may_bring():
@@ -85,33 +89,41 @@ def test_what_the_later_steps_may_bring():
     later = {step.name: step.later for step in guideline_steps(setting(macs=(0.7, 0.4)))}
     assert later["G1"]["size"] == pytest.approx(2.5 * 2.2) and later["G1"]["latency"] == pytest.approx(2.5)
     assert later["G2"]["size"] == later["subpixel"]["size"] == 2.2
+    # Half of the channels' MACs on top, but not times what G2 takes out: it is the same room.
+    assert later["G2"]["latency"] == later["subpixel"]["latency"] == 2 and later["channels"]["latency"] == 1
+    fewer = {step.name: step.later["latency"] for step in guideline_steps(setting(macs=(0.7,), channels=(0.4,)))}
+    assert fewer["G1"] == fewer["G2"] == 2.5
+    assert the("G2", setting(trains=False)).later["latency"] == 1
     assert set(later["G3"].values()) == set(later["G4"].values()) == {1.0}
-    assert guideline_steps(setting(calibrates=False))[1].later["size"] == 1.0
+    assert the("G2", setting(calibrates=False)).later["size"] == 1.0
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", CLAUSES)
 def test_a_step_can_be_left_out_on_request(name):
     assert why(name, setting(left_out=(name,)), state(SLOW, model=net())) == ["left_out"]
 
 
-@pytest.mark.parametrize(("name", "codes"), [("G1", ["no_training"]), ("G2", []), ("G5", ["no_training"]), ("G3", [])])
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [("G1", ["no_training"]), ("G2", []), ("channels", ["no_training"]), ("G5", ["no_training"]), ("G3", [])],
+)
 def test_without_training_data_only_what_needs_none_is_taken(name, codes):
     assert why(name, setting(trains=False), state(SLOW, model=net())) == codes
 
 
 def test_factors_are_not_trained_where_nothing_can_be():
-    found = next(step for step in guideline_steps(setting(trains=False)) if step.name == "G2")
+    found = the("G2", setting(trains=False))
     assert {trial.epochs for trial in found.trials(state(SLOW, model=net()))} == {0}
 
 
 def test_full_integers_go_ahead_of_weights_alone():
     at = dataclasses.replace(state(SLOW), candidate=Candidate(net()))
-    trials = guideline_steps(setting())[4].trials(at)
+    trials = the("G3", setting()).trials(at)
     assert [(trial.name, trial.ahead) for trial in trials] == [("int8", 1), ("dynamic", 0)]
 
 
 def test_integers_without_calibration_images_are_weights_alone():
-    found = next(step for step in guideline_steps(setting(calibrates=False)) if step.name == "G3")
+    found = the("G3", setting(calibrates=False))
     assert [trial.name for trial in found.trials(state(SLOW, model=net()))] == ["dynamic"]
 
 
@@ -128,12 +140,45 @@ def test_pruning_only_if_memory_binds():
     assert why("G5", setting(board(presets=("fp32",))), state(Budget(max_zip_kib=300))) == []
 
 
+def test_channels_only_if_latency_binds():
+    """And pruning never for it: each of the two for what the clause says of it."""
+    for budget in (Budget(max_size_kib=500), Budget(max_zip_kib=200), Budget(max_latency_ms=200, max_size_kib=500)):
+        assert why("channels", setting(), state(budget)) == ["no_latency_limit"]
+    assert why("channels", setting(), state(SLOW)) == [] and why("G5", setting(), state(SLOW)) == ["no_memory_limit"]
+    both = Budget(max_latency_ms=50, max_zip_kib=200)
+    assert why("channels", setting(), state(both)) == why("G5", setting(), state(both)) == []
+
+
+def test_what_loses_channels_is_taught_by_the_row_before_it():
+    at = dataclasses.replace(state(SLOW, G2=Figures(ms=80)), candidate=Candidate(net(), trail=("G2",)))
+    trials = the("channels", setting(channels=(0.7, 0.4), finetune_epochs=3)).trials(at)
+    assert [(trial.name, trial.epochs, trial.rate) for trial in trials] == [
+        ("channels0.7", 3, 0.3), ("channels0.4", 3, 0.3)
+    ]  # fmt: skip
+    assert {trial.teaching.row for trial in trials} == {"G2"}
+    made = trials[1].make()
+    assert made.trail == ("G2", "channels 40% of the MACs")
+    filters = [made.model.get_layer(name).filters for name in ("conv", "deep")]
+    assert all(one % 8 == 0 for one in filters) and count(made.model).macs <= 0.4 * count(net()).macs
+    assert made.model.output_shape == (None, 4)
+    (alone,) = the("channels", setting(channels=(0.7,), distil=False)).trials(at)
+    assert alone.teaching is None
+
+
+def test_channels_are_a_multiple_of_what_the_cores_compute_at_once():
+    at = state(SLOW, model=net())
+    wide = dataclasses.replace(RK3399.cores[0], features=("avx2", "fma"), isa="x86-64")
+    chosen = setting(dataclasses.replace(RK3399, cores=(wide,)), channels=(0.7,))
+    (trial,) = the("channels", chosen).trials(at)
+    filters = [trial.make().model.get_layer(name).filters for name in ("conv", "deep")]
+    assert all(one % 16 == 0 for one in filters) and min(filters) < 32
+
+
 def test_a_board_without_integers():
     assert why("G3", setting(board(presets=("fp32", "fp16"))), state(SLOW)) == ["no_int8"]
     assert "fp32, fp16 only (6.2.1)" in text("G3", setting(board(presets=("fp32", "fp16"))), state(SLOW))
     assert [
-        trial.name
-        for trial in guideline_steps(setting(board(presets=("fp32", "dynamic"))))[4].trials(state(SLOW, model=net()))
+        trial.name for trial in the("G3", setting(board(presets=("fp32", "dynamic")))).trials(state(SLOW, model=net()))
     ] == ["dynamic"]
 
 
@@ -158,12 +203,12 @@ def test_half_precision_where_integers_lost_too_much():
     at = dataclasses.replace(at, entries=lossy, current=START)
     fp16 = setting(board(features=("neon", "fp16")))
     assert why("G4", fp16, at) == []
-    trials = guideline_steps(fp16)[5].trials(dataclasses.replace(at, candidate=Candidate(net())))
+    trials = the("G4", fp16).trials(dataclasses.replace(at, candidate=Candidate(net())))
     assert [trial.make().export for trial in trials] == [FP16, FP16]
     # The second one is trained in 16 bits first: float16 on a GPU, else bfloat16, which needs no loss scaling.
     wanted = "mixed_float16" if tf.config.list_physical_devices("GPU") else "mixed_bfloat16"
     assert [(trial.epochs, trial.rate, trial.precision) for trial in trials] == [(0, 1.0, "float32"), (2, 0.3, wanted)]
-    untrained = guideline_steps(setting(board(features=("fp16",)), trains=False))[5].trials(at)
+    untrained = the("G4", setting(board(features=("fp16",)), trains=False)).trials(at)
     assert [trial.precision for trial in untrained] == ["float32"]
     assert why("G4", setting(board(presets=("fp32", "int8"))), at) == ["no_fp16_files"]
 
@@ -182,14 +227,14 @@ def test_a_board_without_depth_to_space_keeps_its_deconvs():
         presets=("fp32", "int8"),
     )  # fmt: skip
     chosen = setting(dataclasses.replace(RK3399, runtimes=(without,)))
-    trial = guideline_steps(chosen)[2].trials(state(SLOW, model=net(deconv=True)))[0]
+    trial = the("subpixel", chosen).trials(state(SLOW, model=net(deconv=True)))[0]
     with pytest.raises(InputError, match="up: the board does not take DEPTH_TO_SPACE"):
         trial.make()
 
 
 def test_what_the_backbones_are_and_where_they_start():
     chosen = setting(backbones=("mobilenet_v1_0.25", "squeezenet_1.1"), weights={"squeezenet_1.1": "a.npz"}, epochs=7)
-    trials = guideline_steps(chosen)[0].trials(state(SLOW, model=net()))
+    trials = the("G1", chosen).trials(state(SLOW, model=net()))
     assert [(trial.name, trial.epochs) for trial in trials] == [("mobilenet_v1_0.25", 7), ("squeezenet_1.1", 7)]
     assert [trial.label for trial in trials] == [
         "mobilenet_v1_0.25 (from random weights)", "squeezenet_1.1 (pretrained)",
@@ -202,12 +247,12 @@ def test_the_backbones_of_a_board_that_lacks_an_op():
     without = dataclasses.replace(RK3399.runtimes[1], ops=RK3399.runtimes[1].ops - {"DEPTHWISE_CONV_2D"})
     chosen = setting(dataclasses.replace(RK3399, runtimes=(without,)), backbones=("mobilenet_v1_0.25",))
     with pytest.raises(InputError, match="DEPTHWISE_CONV_2D"):
-        guideline_steps(chosen)[0].trials(state(SLOW, model=net()))[0].make()
+        the("G1", chosen).trials(state(SLOW, model=net()))[0].make()
 
 
 def test_pruned_networks_cost_what_trained_ones_will():
     chosen = setting(sparsities=(0.75,))
-    (trial,) = guideline_steps(chosen)[3].trials(state(Budget(max_zip_kib=1), model=net()))
+    (trial,) = the("G5", chosen).trials(state(Budget(max_zip_kib=1), model=net()))
     assert trial.sparsity == 0.75 and trial.outline is not None
     kernel = trial.outline().model.get_layer("deep").get_weights()[0]
     assert np.mean(kernel == 0) == pytest.approx(0.75, abs=0.001)
@@ -222,6 +267,8 @@ def test_pruned_networks_cost_what_trained_ones_will():
         ({"epochs": 0}, "epochs"),
         ({"macs": (1.5,)}, "macs"),
         ({"sparsities": (0.0,)}, "sparsities"),
+        ({"channels": (1.0,)}, "channels"),
+        ({"criterion": "size"}, "criterion"),
         ({"left_out": ("G9",)}, "left_out"),
         ({"backbones": ("mobilnet",)}, "Unknown backbone"),
         ({"weights": {"mobilnet": "imagenet"}}, "weights"),

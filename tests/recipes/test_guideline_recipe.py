@@ -92,16 +92,17 @@ def whole(place):
 def test_it_decides_explains_and_stops(place, whole):
     rows = {row["name"]: row for row in ledger(place / "whole")}
     assert {name: row["verdict"] for name, row in rows.items()} == {
-        "none": "taken", "G1": "no gain", "G2": "taken", "subpixel": "skipped", "G5": "skipped", "G3": "taken",
-        "G4": "skipped",
+        "none": "taken", "G1": "no gain", "G2": "taken", "subpixel": "skipped", "channels": "skipped", "G5": "skipped",
+        "G3": "taken", "G4": "skipped",
     }  # fmt: skip
     assert "The budget is met by G3: file" in whole
     assert "no Deconv of stride 2" in rows["subpixel"]["why"]
+    assert "no limit on the latency is broken" in rows["channels"]["why"]
     assert "G3 was taken at" in rows["G4"]["why"]
     assert "do not compute in FP16" in rows["G4"]["why"]
     sizes = [rows[name]["report"]["size_bytes"] for name in ("none", "G2", "G3")]
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] <= 60 * 1024
-    for name, folder in (("none", "00-none"), ("G2", "02-g2"), ("G3", "05-g3")):
+    for name, folder in (("none", "00-none"), ("G2", "02-g2"), ("G3", "06-g3")):
         step = place / "whole/steps" / folder
         assert (step / "model.tflite").stat().st_size == rows[name]["report"]["size_bytes"]
         assert json.loads((step / "report.json").read_text()) == rows[name]["report"]
@@ -124,7 +125,7 @@ def test_the_page_says_all_of_it(place, whole):
 
 
 def test_the_artifact_gives_what_the_network_of_the_row_gives(place, whole):
-    model = load_network(place / "whole/steps/05-g3/model.keras")
+    model = load_network(place / "whole/steps/06-g3/model.keras")
     images = np.random.default_rng(1).normal(size=(4, 32, 32, 3)).astype(np.float32)
     found = TFLitePredictor((place / "whole/artifact/model.tflite").read_bytes())(images)
     assert np.abs(found - model.predict(images, verbose=0)).max() < 0.1
@@ -158,7 +159,7 @@ def test_killed_at_random_moments_it_ends_the_same(place, whole):
         assert [found[key] for key in same] == [expected[key] for key in same], seed
         kept = ("accuracy", "size_bytes", "zip_bytes", "macs", "params")
         assert [found["report"][key] for key in kept] == [expected["report"][key] for key in kept], seed
-    files = [place / run / "steps/05-g3/model.tflite" for run in ("whole", "killed")]
+    files = [place / run / "steps/06-g3/model.tflite" for run in ("whole", "killed")]
     assert files[0].read_bytes() == files[1].read_bytes(), seed
     assert not list((place / "killed").rglob(".tmp-*")), seed
 
@@ -196,7 +197,7 @@ def test_the_plan_says_what_and_how_long_and_writes_nothing(place):
         ("--task=image_folder:/nowhere", "must exist"),
         ("--task=my_module:make_task", "No module named 'my_module'"),
         ("--board=rk9999", "A board is one of cortex_m55"),
-        ("--leave_out=G7", "G1, G2, subpixel, G5, G3, G4"),
+        ("--leave_out=G7", "G1, G2, subpixel, channels, G5, G3, G4"),
         ("--light_weights=imagenet", "<backbone>=<imagenet or file>"),
     ],
 )

@@ -111,13 +111,13 @@ def test_g2(ladder, task, tmp_path):
 def test_g5(ladder, task, tmp_path):
     run("prune", model(ladder, "02-g2"), *task, SEED, "--sparsity=0.5", "--finetune_epochs=1",
         f"--out={tmp_path}/run", *QUICK)  # fmt: skip
-    assert same_file(ladder, "04-g5", tmp_path / "run", "01-g5")
+    assert same_file(ladder, "05-g5", tmp_path / "run", "01-g5")
 
 
 def test_g3(ladder, task, tmp_path):
     rows = [json.loads(line) for line in (ladder / "run/ledger.jsonl").read_text().splitlines()]
     # Which of the two is faster may hang on the machine.
     (preset,) = [row["details"]["trial"] for row in rows if row["name"] == "G3"]
-    run("quantize", model(ladder, "04-g5"), *task, SEED, f"--preset={preset}", f"--out={tmp_path}/run",
+    run("quantize", model(ladder, "05-g5"), *task, SEED, f"--preset={preset}", f"--out={tmp_path}/run",
         *QUICK)  # fmt: skip
-    assert same_file(ladder, "05-g3", tmp_path / "run", "01-g3")
+    assert same_file(ladder, "06-g3", tmp_path / "run", "01-g3")

@@ -27,6 +27,7 @@ FIGURES = {
     ("G1", "shufflenet"): Figures(fault=FAULT),
     ("G1", "mnasnet"): Figures(fault="HARD_SWISH"),
     ("G2", "macs0.5"): Figures(ms=27, kib=1900, accuracy=77.6, macs=160_000_000),
+    ("channels", "channels0.5"): Figures(ms=20, kib=1200, accuracy=74.9, macs=80_000_000),
     ("G5", "sparsity0.5"): Figures(ms=27, kib=1900, zip_kib=1000, accuracy=77.2, macs=160_000_000),
     ("G3", "int8"): Figures(ms=18, kib=500, accuracy=70.2, macs=160_000_000),
     ("G4", "fp16"): Figures(ms=27, kib=1900, accuracy=77.5, macs=160_000_000),
@@ -38,6 +39,7 @@ LABELS = {
     "shufflenet": reason("label_random", name="shufflenet"),
     "mnasnet": reason("label_random", name="mnasnet"),
     "macs0.5": reason("label_factors", share="50%"),
+    "channels0.5": reason("label_channels", share="50%"),
     "sparsity0.5": reason("label_sparsity", share="50%"),
     "int8": reason("label_int8"),
     "fp16": reason("label_fp16"),
@@ -82,7 +84,7 @@ def made_up_run() -> tuple[Result, Request, Preflight]:
     """-> a run whose budget is not met; its rows and settings have had every fate."""
     board = get_board("rk3399")
     first = Figures(ms=95, kib=9000, accuracy=79.9, mib=80, macs=1_800_000_000)
-    steps = [_step(name) for name in ("G1", "G2", "subpixel", "G5", "G3", "G4")]
+    steps = [_step(name) for name in ("G1", "G2", "subpixel", "channels", "G5", "G3", "G4")]
     outcome = run(Bench(first, FIGURES), steps, BUDGET)
     result = Result(outcome, tuple(advice(outcome.state, board, 224)))
     return result, Request(BUDGET, board), Preflight(_supports(), _outlook(), 3.0)
@@ -99,6 +101,8 @@ class Bench(MadeUpBench):
         entry = super()._entry(row, trial)
         if row != START:
             entry.details.update(with_said("label", LABELS[trial]))
+        if row == "channels":
+            entry.details.update(with_said("note", reason("note_taught", row="G2", weight="0.5")))
         if row == "G5":
             notes = [reason("note_zeros", share="50.1%"), reason("note_undelegated", count=1, total=53, ops="1 CUMSUM")]
             entry.details.update(with_said("note", all_of(notes, "then")))
@@ -137,6 +141,7 @@ def _outlook() -> tuple[tuple[str, Reason], ...]:
         ("G1", reason("outlook_g1", cut="stage1_out, stage4_out", share="82%")),
         ("G2", reason("outlook_g2", count=7, share="41%", layer="stage2_conv", most="12%")),
         ("subpixel", reason("outlook_subpixel", share="23%")),
+        ("channels", reason("outlook_channels", count=12, total=14)),
         ("G5", reason("outlook_g5")),
         ("G3", reason("outlook_g3_no_dot", integers=reason("quantisable_whole", total=70, preset="int8"))),
         ("G4", reason("no_fp16", cores=all_of(("Cortex-A72", "Cortex-A53")), board="RK3399")),

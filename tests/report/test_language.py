@@ -22,7 +22,7 @@ from tta_lite.guideline.bench import START
 from tta_lite.guideline.case_study import CaseStudy
 from tta_lite.guideline.reasons import Reason, reason, with_said
 from tta_lite.guideline.rows import ROWS
-from tta_lite.guideline.steps import Settings
+from tta_lite.guideline.settings import Settings
 from tta_lite.report import (
     boards,
     case_study,
@@ -48,7 +48,7 @@ STATUSES = [*(verdict.value for verdict in Verdict), "promising", "not tried fur
 # Names: of networks, layers, runtimes, files, data sets and rows, which are the same in every language.
 NAMES = re.compile(
     r"Firefly|RK\d+|Cortex|LiteRT|Arm NN|XNNPACK|TFLite|PoseResNet|ImageNet|Keras|Adam|Deconv|PConv|MACs|PCKh@?|"
-    r"DEPTH_TO_SPACE|mobilenet\w*|shufflenet|backbone/\w+|heatmaps|stage\w+|dynamic|int16x8|weight_only_\w+|int8|fp16|fp32|subpixel|none|KiB|"
+    r"DEPTH_TO_SPACE|mobilenet\w*|shufflenet|backbone/\w+|heatmaps|stage\w+|dynamic|int16x8|weight_only_\w+|int8|fp16|fp32|subpixel|channels|none|KiB|"
     r"MiB|Example CPU|Some CPU|GHz|mixed_bfloat16|b?float16|drawn|scratch|points|probabilities|made up|Linux|"
     r"tensorflow|epochs|git|UTC|GPU|mnasnet|stem|b\d+_conv|(DEPTHWISE_)?CONV_2D"
 )

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from recipes import _precision
 from tta_lite.compat import keras
-from tta_lite.guideline.steps import Settings, mixed_trial
+from tta_lite.guideline.export_steps import mixed_trial
+from tta_lite.guideline.settings import Settings
 from tta_lite.training import precision
 from tta_lite.training.fit import FitSettings, fit
 from tta_lite.training.precision import choose_policy, optimizer_for, training_policy, with_policy

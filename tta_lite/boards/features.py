@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 # Of a core, as the profiles call it -> what it means for a network.
 FEATURES: Mapping[str, str] = {
@@ -24,6 +24,9 @@ FEATURES: Mapping[str, str] = {
     "avx512_fp16": "arithmetic in half precision",
     "vnni": "an int8 dot product of four pairs in one instruction",
 }
+# Output channels that XNNPACK's float32 kernels compute side by side: a channel more costs as much as so many more.
+# `nr` of f32_gemm_config in https://github.com/google/XNNPACK/blob/master/src/configs/gemm-config.c.
+CHANNEL_TILES: Mapping[str, int] = {"neon": 8, "fma": 16, "avx512": 16}
 # With any of these a core computes in half precision, or multiplies int8 faster than by widening each number.
 HALF_PRECISION = ("fp16", "mve_fp", "avx512_fp16")
 INTEGER_PRODUCTS = ("dotprod", "i8mm", "mve", "avx2", "vnni")
@@ -55,3 +58,12 @@ ISA_CAN_HAVE: Mapping[str, frozenset[str]] = {
 ARCHITECTURES = ("aarch64", "armv7l", "armv7e-m", "armv8.1-m", "riscv64", "x86_64")
 # The types that a TFLite tensor of a network has; `contents.Tensor.dtype` calls them so.
 DTYPES = ("float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool")
+
+
+def channel_multiple(features: Iterable[str], default: int = 8) -> int:
+    """-> of what number a layer's channels should be a multiple on cores with these features.
+
+    >>> channel_multiple(("neon", "dotprod")), channel_multiple(("avx2", "fma")), channel_multiple(("mve",))
+    (8, 16, 8)
+    """
+    return max((CHANNEL_TILES[one] for one in features if one in CHANNEL_TILES), default=default)

@@ -11,7 +11,7 @@ from tta_lite.compat import keras
 from tta_lite.guideline.bench import START, Trial
 from tta_lite.guideline.case_study import Journal, say
 from tta_lite.guideline.reasons import spoken
-from tta_lite.guideline.steps import STEPS
+from tta_lite.guideline.settings import CLAUSES
 from tta_lite.guideline.timing import time_together
 from tta_lite.guideline.workshop import Workshop
 from tta_lite.training.fit import FitSettings
@@ -36,7 +36,7 @@ def take_alone(
     bit by bit. A call that was killed goes on where it was.
 
     Args:
-      step: its name, one of `tta_lite.guideline.steps.STEPS`.
+      step: its name, one of `tta_lite.guideline.settings.CLAUSES`.
       model: the network before the step.
       task: its data, loss and metric.
       trial: the setting.
@@ -68,7 +68,7 @@ def take_alone(
             raise InputError(f"{step} by {trial.label} cannot be taken here. Received: {spoken(sketch.fault)}")
         bench.remember(step, {"trials": [{"name": trial.name, "status": "promising"}]})
     entry = bench.finish(step, trial.name)
-    entry = dataclasses.replace(entry, name=step, clause=STEPS[step][0])
+    entry = dataclasses.replace(entry, name=step, clause=CLAUSES[step])
     if entry.details.get("fault"):
         entries = [first, dataclasses.replace(entry, why=str(entry.details["fault"]))]
         rows = time_together(entries[:1], {START: bench.file(START)}, rules) + entries[1:]

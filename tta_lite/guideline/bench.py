@@ -13,9 +13,25 @@ from tta_lite.measure.benchmark import Comparison
 from tta_lite.types import Budget, Candidate, LedgerEntry, Report
 
 if TYPE_CHECKING:
+    from tta_lite.training.pruning import Pruning
     from tta_lite.training.quantization_plan import QuantizationAware
 
 START = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Teaching:
+    """From whom a trial learns while it is trained, see `tta_lite.training.distillation.Distillation`.
+
+    Attributes:
+      row: that was taken, whose network is the teacher.
+      weight: of its answers, above 0 and at most 1.
+      temperature: of classes.
+    """
+
+    row: str
+    weight: float = 0.5
+    temperature: float = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +45,10 @@ class Trial:
       epochs: of training that it needs; 0: none.
       rate: the learning rate as a share of the one that the run was given.
       sparsity: of the pruning schedule that it is trained on; None: no pruning.
+      pruning: more of that schedule; None: the usual one.
       precision: in which it is trained, see `tta_lite.training.fit.FitSettings`.
       quantization: how it learns with int8's rounding; None: it does not.
+      teaching: from which row's network it also learns; None: from none.
       ahead: trials with a higher one are tried first among those that can come to the budget, whatever their size.
       outline: -> a network of the same cost as the trained one, where that hangs on the values of the weights.
       rescues: settings that are tried one after another, the cheapest first, if this one loses too much.
@@ -42,8 +60,10 @@ class Trial:
     epochs: int = 0
     rate: float = 1.0
     sparsity: float | None = None
+    pruning: Pruning | None = None
     precision: str = "float32"
     quantization: QuantizationAware | None = None
+    teaching: Teaching | None = None
     ahead: int = 0
     outline: Callable[[], Candidate] | None = None
     rescues: tuple[Trial, ...] = ()

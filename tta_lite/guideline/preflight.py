@@ -18,6 +18,7 @@ from tta_lite.guideline.quantisable import Quantisable, check_quantisable
 from tta_lite.guideline.reasons import Reason, Said, reason, spoken
 from tta_lite.measure.counting import count
 from tta_lite.transforms.backbone import find_cuts
+from tta_lite.transforms.channels.groups import channel_groups
 from tta_lite.transforms.factorize import COSTLY
 from tta_lite.transforms.graph import trace
 from tta_lite.transforms.rewrite import rewrite
@@ -193,6 +194,7 @@ def _outlook(
     deconvs = sum(macs[name] for name, op in ops.items() if "Transpose" in op)
     if deconvs:
         found.append(("subpixel", reason("outlook_subpixel", share=f"{deconvs / total:.0%}")))
+    found.append(("channels", _channels(model)))
     found.append(("G5", reason("outlook_g5")))
     integers = [one for one in supports if one.preset == "int8" and one.runtime.startswith(board.runtimes[0].name)]
     left = next(iter(integers), None)
@@ -204,3 +206,11 @@ def _outlook(
         found.append(("G3", reason("outlook_g3" if dot else "outlook_g3_no_dot", integers=said)))
     found.append(("G4", no_fp16(board) or reason("outlook_g4")))
     return found
+
+
+def _channels(model: keras.Model) -> Reason:
+    try:
+        groups = channel_groups(rewrite(model, {}, flatten=True))
+    except InputError as error:
+        return reason("outlook_no_channels", fault=" ".join(str(error).split()))
+    return reason("outlook_channels", count=sum(not one.why_fixed for one in groups), total=len(groups))

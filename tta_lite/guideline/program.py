@@ -11,13 +11,14 @@ from typing import Any
 from tta_lite.boards.profile import BoardProfile
 from tta_lite.compat import keras
 from tta_lite.guideline.advice import advice
-from tta_lite.guideline.bench import START, Outcome, State, Step
+from tta_lite.guideline.bench import START, Outcome, State, Step, Trial
 from tta_lite.guideline.case_study import Journal, say
 from tta_lite.guideline.ladder import climb
 from tta_lite.guideline.preflight import Preflight
 from tta_lite.guideline.progress import Cost, Tell, untold
 from tta_lite.guideline.reasons import Reason, sentence
-from tta_lite.guideline.steps import Setting, Settings, guideline_steps
+from tta_lite.guideline.settings import Setting, Settings
+from tta_lite.guideline.steps import guideline_steps
 from tta_lite.guideline.timing import QUICK_RULES
 from tta_lite.guideline.workshop import Workshop
 from tta_lite.tasks.find import normalisation_of
@@ -166,7 +167,7 @@ def plan(model: keras.Model, task: Task, request: Request, known: Preflight) -> 
         trials = step.trials(state)
         rescues = [rescue for trial in trials for rescue in trial.rescues]
         finishes = min(len(trials), request.promising) + len(rescues)
-        epochs = max((trial.epochs for trial in trials), default=0) + sum(rescue.epochs for rescue in rescues)
+        epochs = max((_passes(trial) for trial in trials), default=0.0) + sum(_passes(one) for one in rescues)
         # Keras looks at the test part after each epoch, which is half of a score.
         cost = Cost(
             trials=len(trials) + len(rescues),
@@ -181,6 +182,11 @@ def plan(model: keras.Model, task: Task, request: Request, known: Preflight) -> 
         labels = [trial.label for trial in trials] + [f"if that loses too much: {one.label}" for one in rescues]
         lines.append(PlanLine(step.name, "", tuple(labels), cost))
     return lines
+
+
+def _passes(trial: Trial) -> float:
+    """-> epochs of training; a teacher is asked in each step, which is a third of a step of its own."""
+    return trial.epochs * (1 if trial.teaching is None else 4 / 3)
 
 
 def first_state(model: keras.Model, request: Request) -> State:
@@ -208,6 +214,9 @@ def setting_of(task: Task, request: Request) -> Setting:
         lambda count: task.calibration(count, seed=request.fit.seed),
         normalisation_of(task),
         request.rules,
+        lambda count: [(x, y) for x, y, *_ in read_batches(task.train_data(seed=request.fit.seed).take(count))],
+        task.loss,
+        request.fit.seed,
     )
 
 

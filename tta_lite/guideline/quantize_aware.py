@@ -10,9 +10,10 @@ from tta_lite.boards.profile import Runtime
 from tta_lite.compat import keras
 from tta_lite.guideline.bench import START, Trial
 from tta_lite.guideline.case_study import Journal, say
+from tta_lite.guideline.export_steps import export_trial
 from tta_lite.guideline.reasons import spoken
 from tta_lite.guideline.rescues import quantization_aware_trial
-from tta_lite.guideline.steps import STEPS, export_trial
+from tta_lite.guideline.settings import CLAUSES
 from tta_lite.guideline.timing import time_together
 from tta_lite.guideline.workshop import Workshop
 from tta_lite.training.fit import FitSettings
@@ -88,7 +89,7 @@ def _taken(bench: Workshop, name: str, trial: Trial) -> LedgerEntry:
         if sketch.fault:
             raise InputError(f"{name} by {trial.label} cannot be taken here. Received: {spoken(sketch.fault)}")
         bench.remember(name, {"trials": [{"name": trial.name, "status": "promising"}]})
-    entry = dataclasses.replace(bench.finish(name, trial.name), name=name, clause=STEPS["G3"][0])
+    entry = dataclasses.replace(bench.finish(name, trial.name), name=name, clause=CLAUSES["G3"])
     if entry.details.get("fault"):
         # An int8 file may lose too much without training: that is what the training is for.
         return dataclasses.replace(entry, why=str(entry.details["fault"]))

@@ -25,6 +25,7 @@ ENGLISH: dict[str, str] = {
     "left_out": "left out on request",
     "no_deconv": "the network has no Deconv of stride 2 or more (6.1.2)",
     "no_memory_limit": "pruning is for memory alone (6.2.3), and no limit on the file or the memory is broken",
+    "no_latency_limit": "channels are removed for speed (6.2.3), and no limit on the latency is broken",
     "pruning_no_help": (
         "the {what} is over its limit, but a zero takes as much room there as any other weight: pruning makes only the "
         "compressed file smaller (6.2.3)"
@@ -50,6 +51,8 @@ ENGLISH: dict[str, str] = {
         "(6.1.2)"
     ),
     "outlook_subpixel": "Deconvs hold {share} of the MACs; as convolutions and DEPTH_TO_SPACE they compute the same",
+    "outlook_channels": "{count} of {total} groups of channels may lose some, for speed (6.2.3)",
+    "outlook_no_channels": "no channel can leave: {fault}",
     "outlook_g5": "makes the compressed file smaller, and nothing faster (6.2.3)",
     "outlook_no_int8": "no integer file of this network runs there (6.2.1): {fault}",
     "outlook_g3": "the board's cores have an integer dot product; {integers}",
@@ -120,6 +123,7 @@ ENGLISH: dict[str, str] = {
     "label_random": "{name} (from random weights)",
     "label_factors": "bottlenecks, {share} of the MACs",
     "label_subpixel": "Deconvs as convolutions and DEPTH_TO_SPACE",
+    "label_channels": "channels removed, {share} of the MACs left",
     "label_sparsity": "{share} of the weights zero",
     "label_int8": "full integers (int8)",
     "label_int8_corrected": "full integers (int8), ranges of the least squared error and biases corrected",
@@ -139,6 +143,7 @@ ENGLISH: dict[str, str] = {
     "label_sparse": "{label}, {share} sparse",
     # What a row's reader should know.
     "note_zeros": "{share} of the weights of convolutions are zero.",
+    "note_taught": "Fine-tuned with {row} as its teacher (distillation, weight {weight}).",
     "note_trained": "Trained in {policy} ({why}).",
     "note_uncounted": "MACs are not counted for {ops}.",
     "note_undelegated": (

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tta_lite.compat import keras
+from tta_lite.export.tflite import export_tflite
+from tta_lite.guideline.checks import as_if_trained
 from tta_lite.guideline.figures import conditions_details
 from tta_lite.measure.benchmark import benchmark_together
-from tta_lite.types import LedgerEntry
+from tta_lite.types import FP32, LedgerEntry
 
 # Of a comparison whose caller says nothing else: enough to tell forms and sizes apart in seconds a file.
 QUICK_RULES: Mapping[str, Any] = {"num_threads": 1, "rounds": 5, "num_runs": 20, "min_secs": 0.2}
@@ -52,3 +56,16 @@ def time_together(
         )
         for entry in entries
     ]
+
+
+def milliseconds(model: keras.Model, rules: Mapping[str, Any]) -> float:
+    """-> p50 of one inference of the network's float32 file, trained or not.
+
+    Args:
+      model: one picture of a fixed size in.
+      rules: of `benchmark_together`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.tflite")
+        file.write_bytes(export_tflite(as_if_trained(model), FP32))
+        return benchmark_together({"model": file}, **rules)["model"].latency.p50

@@ -27,7 +27,7 @@ from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, TR
 from tta_lite.guideline.checks import as_if_trained, missing_ops
 from tta_lite.guideline.delegated import delegation_note
 from tta_lite.guideline.progress import Scoring, Tell, Timed, Trained, untold
-from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, reason, said_in, with_said
+from tta_lite.guideline.reasons import Reason, Said, UnusableError, all_of, fault_of, reason, said_in, with_said
 from tta_lite.measure.benchmark import Comparison, benchmark, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
@@ -36,8 +36,10 @@ from tta_lite.measure.predict import predict
 from tta_lite.tasks.calibration import checked_calibration
 from tta_lite.tasks.stream import first_inputs
 from tta_lite.training.callbacks import EpochsDone
+from tta_lite.training.distillation import Distillation
 from tta_lite.training.fit import FitSettings, fit, training_seconds
 from tta_lite.training.pruning import Pruning, sparsity
+from tta_lite.training.pruning_policies import LayerPolicy
 from tta_lite.training.quantization_aware import is_quantization_aware, plain_network
 from tta_lite.training.quantization_files import load_trained, ranges_file, save_trained
 from tta_lite.training.quantization_plan import QuantizationAware
@@ -138,8 +140,10 @@ class Workshop:
             "epochs": trial.epochs,
             "rate": trial.rate,
             "sparsity": trial.sparsity,
+            "pruning": None if trial.pruning is None else dataclasses.asdict(trial.pruning),
             "precision": trial.precision,
             "quantization": None if trial.quantization is None else dataclasses.asdict(trial.quantization),
+            "teaching": None if trial.teaching is None else dataclasses.asdict(trial.teaching),
         }
         self._save(folder, OUTLINE, candidate, needs)
         return Sketch(report_on_paper(tflite, count(candidate.model)))
@@ -162,10 +166,12 @@ class Workshop:
         label = reason("label_file", label=said_in(needs, "label"), preset=candidate.export.preset)
         entry = self._scored(row, candidate, folder, label, began)
         plan = needs.get("quantization") or {}
+        if teaching := needs.get("teaching"):
+            taught = reason("note_taught", row=teaching["row"], weight=f"{teaching['weight']:g}")
+            entry = _noted(entry, taught)
         if needs["sparsity"] is not None or plan.get("sparsity") is not None:
             zeros = reason("note_zeros", share=f"{sparsity(plain_network(candidate.model)):.1%}")
-            note = with_said("note", all_of([zeros, said_in(entry.details, "note")], "then"))
-            entry = dataclasses.replace(entry, details={**entry.details, **note})
+            entry = _noted(entry, zeros)
         atomic_write(folder / FINISHED, to_json_text(entry.to_json()))
         return entry
 
@@ -256,11 +262,17 @@ class Workshop:
             epochs=needs["epochs"],
             learning_rate=self.settings.learning_rate * needs["rate"],
             precision=needs["precision"],
-            pruning=None if needs["sparsity"] is None else Pruning(needs["sparsity"]),
+            pruning=_pruning(needs),
             quantization=QuantizationAware(**needs["quantization"]) if needs.get("quantization") else None,
+            distillation=self._teacher(needs.get("teaching")),
         )
         watchers = [EpochsDone(lambda done, count, logs: self.tell(Trained(done, count, logs)))]
         return fit(candidate, self.task, settings, folder / TRAINING, label=label, callbacks=watchers, write=self.write)
+
+    def _teacher(self, teaching: Mapping[str, Any] | None) -> Distillation | None:
+        if not teaching:
+            return None
+        return Distillation(self.load(teaching["row"]).model, teaching["weight"], teaching["temperature"])
 
     def _scored(self, row: str, candidate: Candidate, folder: Path, label: Said, began: float) -> LedgerEntry:
         file = folder / FILE
@@ -292,6 +304,21 @@ class Workshop:
         )
         details |= with_said("note", all_of(notes, "then"))
         return LedgerEntry(row, "", Verdict.TAKEN, "", report, time.monotonic() - began, details)
+
+
+def _noted(entry: LedgerEntry, note: Reason) -> LedgerEntry:
+    """-> the entry with one more sentence before its note."""
+    said = with_said("note", all_of([note, said_in(entry.details, "note")], "then"))
+    return dataclasses.replace(entry, details={**entry.details, **said})
+
+
+def _pruning(needs: Mapping[str, Any]) -> Pruning | None:
+    """-> the schedule that a trial's record asks for."""
+    if needs.get("pruning"):
+        record = needs["pruning"]["layers"]
+        layers = LayerPolicy(tuple(record["only"]), tuple(record["skip"]), record["ends"], record["depthwise"])
+        return Pruning(**{**needs["pruning"], "layers": layers})
+    return None if needs["sparsity"] is None else Pruning(needs["sparsity"])
 
 
 def _check_it_runs(file: Path) -> None:

@@ -16,7 +16,7 @@ from tta_lite.guideline.case_study import say as progress
 from tta_lite.guideline.preflight import Preflight
 from tta_lite.guideline.program import Request, Result
 from tta_lite.guideline.reasons import Reason, Said
-from tta_lite.guideline.steps import STEPS
+from tta_lite.guideline.settings import CLAUSES
 from tta_lite.report import columns as cols
 from tta_lite.report import page, plots, samples, table
 from tta_lite.report.language import ENGLISH, Language
@@ -248,7 +248,7 @@ def row_files(folder: RunFolder, outcome: Outcome) -> dict[str, Path]:
 
 
 def _step_dir(folder: RunFolder, row: str) -> Path:
-    rows = [START, *STEPS]
+    rows = [START, *CLAUSES]
     return folder.step_dir(rows.index(row), row)
 
 

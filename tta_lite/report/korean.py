@@ -146,6 +146,8 @@ TEXTS: dict[str, str] = {
     ): "가위표: 학습했으나 채택하지 않은 설정. 아래쪽 눈금표: 시간만 측정한 설정. 점선: 예산.",
     "Latency p50 (ms, log scale)": "지연 시간 p50 (ms, 로그 눈금)",
     "File (MB, log scale)": "파일 크기 (MB, 로그 눈금)",
+    "File after zip (MB)": "압축 후 파일 크기 (MB)",
+    "Zeros (% of the pruned weights)": "0인 가중치 (가지치기 대상 가중치 중 %)",
     "nothing measured yet": "아직 측정값 없음",
     # Why, and what was tried.
     "Why each step was taken or not": "단계별 적용 여부와 이유",

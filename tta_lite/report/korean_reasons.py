@@ -23,6 +23,7 @@ SENTENCES: dict[str, str] = {
     "left_out": "요청에 따라 제외함",
     "no_deconv": "스트라이드 2 이상의 Deconv가 신경망에 없음(6.1.2)",
     "no_memory_limit": "가지치기는 메모리 절감만을 위한 단계이며(6.2.3), 파일 크기와 메모리는 제한을 넘지 않음",
+    "no_latency_limit": "채널 제거는 속도를 위한 단계이며(6.2.3), 지연 시간은 제한을 넘지 않음",
     "pruning_no_help": (
         "{what} 항목이 제한을 초과하나, 0인 가중치도 다른 가중치와 같은 공간을 차지함: 가지치기로 줄어드는 것은 "
         "압축 파일뿐임(6.2.3)"
@@ -47,6 +48,8 @@ SENTENCES: dict[str, str] = {
         "MACs의 5% 이상을 차지하는 합성곱 {count}개가 전체의 {share} 차지. 연산량이 가장 큰 층: {layer}({most}) (6.1.2)"
     ),
     "outlook_subpixel": "Deconv가 MACs의 {share} 차지: 합성곱과 DEPTH_TO_SPACE로 바꾸어도 계산 결과가 같음",
+    "outlook_channels": "채널 묶음 {total}개 중 {count}개에서 채널을 제거하여 속도를 높일 수 있음(6.2.3)",
+    "outlook_no_channels": "제거할 수 있는 채널이 없음: {fault}",
     "outlook_g5": "압축 파일만 작아지고 속도는 빨라지지 않음(6.2.3)",
     "outlook_no_int8": "이 신경망의 정수 파일은 실행할 수 없음(6.2.1): {fault}",
     "outlook_g3": "보드 코어가 정수 내적 명령을 지원함. {integers}",
@@ -113,6 +116,7 @@ SENTENCES: dict[str, str] = {
     "label_random": "{name}(임의 초기 가중치)",
     "label_factors": "병목 구조, MACs의 {share}",
     "label_subpixel": "Deconv를 합성곱과 DEPTH_TO_SPACE로 대체",
+    "label_channels": "채널 제거, MACs의 {share} 유지",
     "label_sparsity": "가중치의 {share}를 0으로",
     "label_int8": "전체 정수(int8)",
     "label_int8_corrected": "전체 정수(int8), 제곱 오차가 가장 작은 범위와 편향 보정",
@@ -132,6 +136,7 @@ SENTENCES: dict[str, str] = {
     "label_sparse": "{label}, 희소율 {share}",
     # What a row's reader should know.
     "note_zeros": "합성곱 가중치의 {share}가 0임.",
+    "note_taught": "{row} 행의 신경망을 교사로 하여 미세 조정함(지식 증류, 비중 {weight}).",
     "note_trained": "{policy} 방식으로 학습함({why}).",
     "note_undelegated": (
         "XNNPACK이 처리하지 않는 연산이 {total}개 중 {count}개임({ops}). 이 연산은 런타임의 자체 커널이 실행하여 몇 배 "

@@ -57,7 +57,8 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.mean:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
+        # Of one seed there is no interval.
+        return f"{self.mean:+.2f}" + (f" ({self.low:+.2f} to {self.high:+.2f})" if math.isfinite(self.low) else "")
 
 
 def interval(values: Sequence[float] | np.ndarray) -> Interval:

@@ -12,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from tta_lite.report.language import ENGLISH, Language
+from tta_lite.report.language import ENGLISH
 from tta_lite.report.lottery import Curve, Interval, interval
-from tta_lite.report.plot_fonts import drawable, families
+from tta_lite.report.plot_fonts import families
 from tta_lite.report.plot_labels import Theme, mix
 from tta_lite.report.plots import LIGHT, MARKS, PALETTE
 
@@ -27,28 +27,22 @@ SIZE_INCHES = (6.4, 3.7)
 NAME_GAP = 0.065
 
 
-def tickets_plot(
-    curves: Sequence[Curve], metric: str, theme: Theme = LIGHT, say: Language = ENGLISH, floor: float | None = None
-) -> bytes:
+def tickets_plot(curves: Sequence[Curve], metric: str, theme: Theme = LIGHT, floor: float | None = None) -> bytes:
     """-> PNG: the mean of every curve with its 95 % interval, against the weights left, from many to few.
 
     Args:
       curves: one or more, of the same seeds.
       metric: what the scores are.
       theme: colours.
-      say: the language.
       floor: what lies below it is cut off; None: nothing.
     """
-    return _png(tickets_figure(curves, metric, theme, say, floor))
+    return _png(tickets_figure(curves, metric, theme, floor))
 
 
-def tickets_figure(
-    curves: Sequence[Curve], metric: str, theme: Theme = LIGHT, say: Language = ENGLISH, floor: float | None = None
-) -> Figure:
+def tickets_figure(curves: Sequence[Curve], metric: str, theme: Theme = LIGHT, floor: float | None = None) -> Figure:
     """-> the figure of `tickets_plot`."""
-    say = drawable(say)
-    with mpl.rc_context({"font.family": families(say), "font.size": 9.5}):
-        figure, axes = _axes(theme, say.known(metric), say("weights left (%, log scale)"))
+    with mpl.rc_context({"font.family": families(ENGLISH), "font.size": 9.5}):
+        figure, axes = _axes(theme, metric, "weights left (%, log scale)")
         axes.set_xscale("log")
         lefts = np.concatenate([100 * curve.left for curve in curves])
         low = float(lefts.min())
@@ -63,12 +57,12 @@ def tickets_figure(
         axes.axhline(dense.mean, color=theme.ink, linewidth=1.2, linestyle=(0, (4, 3)), zorder=2)
         if np.isfinite(dense.low):
             axes.axhspan(dense.low, dense.high, color=theme.faint, alpha=0.13, linewidth=0)
-        ends = [(dense.mean, say("dense"), theme.ink)]
+        ends = [(dense.mean, "dense", theme.ink)]
         for place, curve in enumerate(curves):
             colour = mix(PALETTE[place % len(PALETTE)], "#ffffff", theme.lift)
             found = curve.means()
             _line(axes, 100 * curve.left, found, colour, MARKS[place % len(MARKS)], theme)
-            ends.append((found[-1].mean, say.known(curve.name), colour))
+            ends.append((found[-1].mean, curve.name, colour))
         values = [one for curve in curves for found in curve.means() for one in (found.low, found.high, found.mean)]
         values = [one for one in (*values, dense.low, dense.high, dense.mean) if np.isfinite(one)]
         bottom, top = max(min(values), floor if floor is not None else -np.inf), max(values)
@@ -78,19 +72,15 @@ def tickets_figure(
     return figure
 
 
-def line_plot(
-    lines: Sequence[tuple[str, np.ndarray, np.ndarray]], theme: Theme = LIGHT, say: Language = ENGLISH
-) -> bytes:
+def line_plot(lines: Sequence[tuple[str, np.ndarray, np.ndarray]], theme: Theme = LIGHT) -> bytes:
     """-> PNG: the loss along the straight line between two networks.
 
     Args:
       lines: of each its name, [P] places 0..1 on the line and [S, P] losses, a row a pair of networks.
       theme: colours.
-      say: the language.
     """
-    say = drawable(say)
-    with mpl.rc_context({"font.family": families(say), "font.size": 9.5}):
-        figure, axes = _axes(theme, say("test loss"), say("on the line from one network to the other"))
+    with mpl.rc_context({"font.family": families(ENGLISH), "font.size": 9.5}):
+        figure, axes = _axes(theme, "test loss", "on the line from one network to the other")
         ends = []
         for place, (name, shares, losses) in enumerate(lines):
             colour = mix(PALETTE[place % len(PALETTE)], "#ffffff", theme.lift)
@@ -102,19 +92,15 @@ def line_plot(
     return _png(figure)
 
 
-def barrier_plot(
-    curves: Sequence[tuple[str, np.ndarray, np.ndarray]], theme: Theme = LIGHT, say: Language = ENGLISH
-) -> bytes:
+def barrier_plot(curves: Sequence[tuple[str, np.ndarray, np.ndarray]], theme: Theme = LIGHT) -> bytes:
     """-> PNG: the error barrier against the step from which two runs differ.
 
     Args:
       curves: of each its name, [K] steps and [S, K] barriers, a row a pair of networks.
       theme: colours.
-      say: the language.
     """
-    say = drawable(say)
-    with mpl.rc_context({"font.family": families(say), "font.size": 9.5}):
-        figure, axes = _axes(theme, say("error barrier (loss)"), say("step from which two runs differ"))
+    with mpl.rc_context({"font.family": families(ENGLISH), "font.size": 9.5}):
+        figure, axes = _axes(theme, "error barrier (loss)", "step from which two runs differ")
         ends = []
         for place, (name, steps, barriers) in enumerate(curves):
             colour = mix(PALETTE[place % len(PALETTE)], "#ffffff", theme.lift)

@@ -15,6 +15,7 @@ from tta_lite.datasets.image_folder import read_image_folder
 from tta_lite.datasets.mnist import read_mnist
 from tta_lite.datasets.readers import READERS, read_train_and_test
 from tta_lite.models.backbones import Normalisation
+from tta_lite.models.outputs import ends_in_softmax
 from tta_lite.tasks.arrays import ArrayTask
 from tta_lite.tasks.classification import PIXELS, ClassificationTask
 from tta_lite.tasks.pose import STRIDE, PoseTask
@@ -166,15 +167,7 @@ def _edges(model: keras.Model, channels: tuple[int, ...] = (3,)) -> Edges:
             f"{[list(tensor.shape) for tensor in model.inputs]}"
         )
     output = model.output_shape if isinstance(model.output_shape, tuple) else ()
-    return Edges(tuple(shape[1:]), tuple(output[1:]), _ends_in_softmax(model))
-
-
-def _ends_in_softmax(model: keras.Model) -> bool:
-    last = model.get_layer(model.output_names[0])
-    if isinstance(last, keras.Model):
-        return _ends_in_softmax(last)
-    activation = getattr(last, "activation", None)
-    return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
+    return Edges(tuple(shape[1:]), tuple(output[1:]), ends_in_softmax(model))
 
 
 def _own(spec: str, model: keras.Model | Edges) -> Task:

@@ -63,6 +63,13 @@ class JointsMSE(keras.losses.Loss):
         target, weights = gaussian_heat_maps(tf.cast(y_true, tf.float32), y_pred.shape[1], y_pred.shape[2], self.sigma)
         return 0.5 * tf.reduce_mean(tf.square((y_pred - target) * weights[:, None, None, :]), axis=(1, 2, 3))
 
+    def to_teacher(self, taught: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """-> [B], the same to a teacher's heat maps [B, H, W, J], those of joints that are not annotated too.
+
+        Zhang, Zhu and Ye, Fast Human Pose Estimation, CVPR 2019, https://arxiv.org/abs/1811.05419.
+        """
+        return 0.5 * tf.reduce_mean(tf.square(tf.cast(y_pred, tf.float32) - taught), axis=(1, 2, 3))
+
     def get_config(self) -> dict:
         """The constructor's arguments."""
         return {**super().get_config(), "sigma": self.sigma}

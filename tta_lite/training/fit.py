@@ -12,13 +12,23 @@ from tta_lite.compat import keras
 from tta_lite.training import precision as precisions
 from tta_lite.training import pruning as prunings
 from tta_lite.training import quantization_plan as plans
-from tta_lite.training.callbacks import EpochCheckpoint, History, Progress, StopOnNaN, read_history
+from tta_lite.training.callbacks import (
+    EpochCheckpoint,
+    History,
+    Progress,
+    PruneLowMagnitudeStep,
+    SparsityLogger,
+    StopOnNaN,
+    read_history,
+)
+from tta_lite.training.distillation import Distillation
 from tta_lite.training.loss_scale import LossScaleLogger
 from tta_lite.training.strategy import get_strategy, is_chief, mean_and_variance
 from tta_lite.types import INT8, Candidate, InputError, Task, input_error_in
 
 HISTORY = "history.csv"
 LOSS_SCALE = "loss_scale.csv"
+SPARSITY = "sparsity.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +44,7 @@ class FitSettings:
       precision: ``float32``, ``mixed_float16`` or ``mixed_bfloat16``.
       pruning: the G5 schedule, or None.
       quantization: how the network learns with int8's rounding (G3), or None.
+      distillation: the teacher that it also learns from, or None.
       tensorboard: write logs to ``<workdir>/logs``.
     """
 
@@ -45,6 +56,7 @@ class FitSettings:
     precision: str = "float32"
     pruning: prunings.Pruning | None = None
     quantization: plans.QuantizationAware | None = None
+    distillation: Distillation | None = None
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
@@ -94,15 +106,15 @@ def fit(
       candidate: its model is copied and not changed.
       task: the data and the loss.
       settings: see `FitSettings`.
-      workdir: gets ``checkpoints/``, ``logs/`` and ``history.csv``, and for mixed_float16 ``loss_scale.csv``. Every
-        worker of a cluster needs its own.
+      workdir: gets ``checkpoints/``, ``logs/`` and ``history.csv``, for mixed_float16 ``loss_scale.csv`` and
+        for pruning ``sparsity.csv``. Every worker of a cluster needs its own.
       label: what progress lines begin with.
       callbacks: more of the caller's own.
       write: where progress lines go; standard error if None.
 
     Returns:
-      the candidate with the trained model: float32, without wrappers, not compiled. With `settings.quantization` it
-      is the quantisation-aware model, to be exported as int8.
+      the candidate with the trained model: float32, without wrappers, not compiled, and with nothing of a teacher.
+      With `settings.quantization` it is the quantisation-aware model, to be exported as int8.
 
     Raises:
       InputError: an example could not be read, the loss or the weights are no longer numbers, or `workdir` holds
@@ -115,8 +127,9 @@ def fit(
     strategy = get_strategy(settings.strategy)
     with strategy.scope():
         model = precisions.with_policy(candidate.model, settings.precision)
+        pruners: list[keras.callbacks.Callback] = []
         if settings.pruning is not None:
-            model = settings.pruning.wrap(model, total_steps)
+            model, pruners = settings.pruning.prepared(model, total_steps)
         if settings.quantization is not None:
             images = task.calibration(settings.quantization.calibration_images, seed=settings.seed)
             model, kept = settings.quantization.wrap(model, images)
@@ -124,24 +137,32 @@ def fit(
         adam = keras.optimizers.Adam(learning_rate_schedule(settings, total_steps), epsilon=1e-8)
         optimizer = precisions.optimizer_for(settings.precision, adam)
         model.compile(optimizer=optimizer, loss=task.loss())
+        lessons = [] if settings.distillation is None else [settings.distillation.teach(model, task.loss())]
         optimizer.build(model.trainable_variables)
         epoch = tf.Variable(0, trainable=False, dtype=tf.int64, name="epoch")
-    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, epoch=epoch)
+    masks = [one.state for one in pruners if isinstance(one, PruneLowMagnitudeStep)]
+    checkpoint = tf.train.Checkpoint(
+        model=model, optimizer=optimizer, epoch=epoch, **({"masks": masks} if masks else {})
+    )
     manager = tf.train.CheckpointManager(checkpoint, str(workdir / "checkpoints"), max_to_keep=1)
     if manager.latest_checkpoint:
         _restore(checkpoint, manager.latest_checkpoint)
     start = int(epoch.numpy())
     _check_common_start(strategy, start, workdir)
     nan = StopOnNaN()
-    watchers: list[keras.callbacks.Callback] = [nan]
+    watchers: list[keras.callbacks.Callback] = [nan, *lessons]
     if settings.precision == "mixed_float16":
         # First, so that the history and TensorBoard see what it logs.
         watchers.append(LossScaleLogger(workdir / LOSS_SCALE if is_chief(strategy) else None))
     if is_chief(strategy):
         watchers.append(History(workdir / HISTORY))
     watchers += [EpochCheckpoint(manager, epoch, nan), *callbacks]
-    if settings.pruning is not None:
-        watchers += settings.pruning.callbacks()
+    if pruners:
+        if is_chief(strategy) and masks:
+            log_dir = workdir / "logs" / "sparsity" if settings.tensorboard else None
+            pruners.append(SparsityLogger(workdir / SPARSITY, log_dir))
+        # Before the state is kept, and before what logs.
+        watchers[1:1] = pruners
     if settings.quantization is not None:
         # Before the state is kept: what a callback puts right must be in it.
         watchers[1:1] = [settings.quantization.schedule(settings.epochs), *kept]
@@ -172,7 +193,8 @@ def fit(
             )
     if settings.quantization is not None:
         return dataclasses.replace(candidate, model=model, export=INT8)
-    trained = prunings.strip(model) if settings.pruning is not None else model
+    wrapped = settings.pruning is not None and settings.pruning.how == "wrappers"
+    trained = prunings.strip(model) if wrapped else model
     # A plain copy: out of the strategy's scope, the float32 master weights, and without the optimizer, whose state
     # would make a saved file three times as large.
     trained = precisions.with_policy(trained, "float32")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +16,13 @@ from tta_lite.compat import keras
 from tta_lite.types import InputError
 
 Shape = tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """A tensor among the arguments of a call, by its number in `Graph.shapes`."""
+
+    number: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,12 +34,14 @@ class Call:
       layer: the layer; a layer that is shared has several calls.
       reads: the tensors that it was called with, by their number in `Graph.shapes`.
       writes: the tensors that it gave.
+      arguments: all that it was called with, ``(positional, by name)``: each tensor as a `Read`, the rest as it was.
     """
 
     name: str
     layer: keras.layers.Layer
     reads: tuple[int, ...]
     writes: tuple[int, ...]
+    arguments: tuple[Any, Any] = ((), {})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,13 +113,21 @@ def trace(model: keras.Model) -> Graph:
                 numbers = tuple(inner[id(tensor)] for tensor in layer.outputs)
             else:
                 numbers = tuple(add(tensor) for tensor in written)
-                yield Call(name, layer, tuple(known[id(tensor)] for tensor in node.keras_inputs), numbers)
+                reads = tuple(known[id(tensor)] for tensor in node.keras_inputs)
+                yield Call(name, layer, reads, numbers, _arguments(node, known))
             known.update({id(tensor): number for tensor, number in zip(written, numbers, strict=True)})
 
     known = {id(tensor): add(tensor) for tensor in model.inputs}
     inputs = tuple(known.values())
     calls = tuple(walk(model, known, ""))
     return Graph(calls, tuple(shapes), inputs, tuple(known[id(tensor)] for tensor in model.outputs))
+
+
+def _arguments(node: Any, known: Mapping[int, int]) -> tuple[Any, Any]:
+    tensors = {id(tensor) for tensor in node.keras_inputs}
+    return tf.nest.map_structure(
+        lambda value: Read(known[id(value)]) if id(value) in tensors else value, (node.call_args, node.call_kwargs)
+    )
 
 
 def check_graph(model: Any, name: str = "") -> None:

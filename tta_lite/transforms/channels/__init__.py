@@ -1,0 +1,1 @@
+"""Which channels of a network must leave together, and the smaller network without them."""
