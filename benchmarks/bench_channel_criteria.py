@@ -4,8 +4,8 @@
 
 The trained pose network of the case study (docs/case_study.md has the command) loses half of its backbone's MACs by
 each criterion in turn. Of each: the seconds that scoring takes, how far the heat maps of 64 other training crops are
-from what they were (squared difference over their variance), with and without a repair, and PCKh@0.5 after the repair. No
-weight is trained. About 20 minutes on 2 cores; the discrimination-aware criterion takes a quarter of them.
+from what they were (squared difference over their variance), with and without a repair, and PCKh@0.5 after the repair.
+No weight is trained. About 20 minutes on 2 cores; the discrimination-aware criterion takes a quarter of them.
 """
 
 from __future__ import annotations

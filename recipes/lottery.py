@@ -59,10 +59,16 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.report import lottery_plots
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder
-    from tta_lite.training.lottery import Lottery, LotterySearch
+    from tta_lite.training.lottery import RANDOM_MASK, REWINDS, Lottery, LotterySearch
+    from tta_lite.training.lottery_criteria import CRITERIA, STARTS
     from tta_lite.training.masked_training import MaskedTraining, Schedule
 
     logging.set_verbosity(logging.WARNING)
+    for flag, known in ((_REWIND, REWINDS), (_CONTROLS, (*STARTS, RANDOM_MASK)), (_CRITERIA, tuple(CRITERIA))):
+        if wrong := [name for name in flag.value if name not in known]:
+            raise InputError(f"--{flag.name} must be of {', '.join(known)}. Received: {wrong[0]!r}")
+    if not _REWIND.value:
+        raise InputError(f"--rewind must name one or more of {', '.join(REWINDS)}. Received: nothing")
     schedule = Schedule(
         _STEPS.value, _LEARNING_RATE.value, warmup_steps=_WARMUP_STEPS.value, optimizer=_OPTIMIZER.value
     )
@@ -94,7 +100,8 @@ def main(argv: Sequence[str]) -> None:
     folder = RunFolder.open(
         _OUT.value,
         describe_run({holder.name: holder.value for holder in _FLAGS}, recipe="lottery", seed=_task.SEED.value),
-        display_flags=("seeds",),
+        # More of these may be asked for later: each has a folder of its own.
+        display_flags=("seeds", "rewind", "controls", "criteria"),
     )
     seeds = range(_task.SEED.value, _task.SEED.value + _SEEDS.value)
     dense: list[float] = []

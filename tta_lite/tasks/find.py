@@ -58,7 +58,8 @@ def find_task(
     ``image_folder:PATH`` is classification, see `tta_lite.datasets.image_folder.read_image_folder`;
     ``digits`` (of scikit-learn), ``mnist:PATH`` (IDX files) and ``cifar10:PATH`` are small pictures, see
     `tta_lite.tasks.arrays.ArrayTask`; ``pose:lspet:PATH`` (or lsp, mpii, coco) is pose estimation by heat maps;
-    ``my_package.my_task:make_task`` calls the user's function with the model, which gives back a `tta_lite.types.Task`.
+    ``my_package.my_task:make_task`` calls the user's function with the model, which gives back a
+    `tta_lite.types.Task`.
 
     Args:
       spec: one of these.

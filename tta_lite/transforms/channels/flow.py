@@ -1,4 +1,4 @@
-"""Carries labels along the calls of a model: what each tensor's channels are, and which layers have their weights."""
+"""Carries labels along the calls of a model: the channels of each tensor, and the layers that have weights for them."""
 
 from __future__ import annotations
 
