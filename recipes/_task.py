@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from tta_lite.types import LedgerEntry, Task
 
 TASK = flags.DEFINE_string(
-    "task", None, "image_folder:PATH, pose:<data set>:PATH, or <module>:<function>, which gets the network."
+    "task",
+    None,
+    "image_folder:PATH, pose:<data set>:PATH, digits, mnist:PATH, cifar10:PATH, or <module>:<function>, which gets the "
+    "network.",
 )
 PIXELS = flags.DEFINE_enum(
     "pixels", None, ("0..255", "0..1", "-1..1", "imagenet"), "What the network expects of its pixels."
@@ -43,15 +46,15 @@ def refuse(when: str, *holders: flags.FlagHolder[Any]) -> None:
             raise InputError(f"--{holder.name} means something only {when}. Received: --{holder.name}={holder.value}")
 
 
-def find(model: keras.Model | Edges) -> Task:
-    """-> the task that the flags name."""
+def find(model: keras.Model | Edges, *, pixels: str | None = None) -> Task:
+    """-> the task that the flags name; without --pixels, with `pixels`."""
     from tta_lite.tasks.find import find_task
 
     assert TASK.value is not None
     return find_task(
         TASK.value,
         model,
-        pixels=PIXELS.value,
+        pixels=PIXELS.value or pixels,
         batch_size=BATCH_SIZE.value,
         mirror=MIRROR.value,
         flip_test=FLIP_TEST.value,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tta_lite.compat import keras
 from tta_lite.datasets.calibration_checks import Labels
-from tta_lite.datasets.image_folder import ImageSet
+from tta_lite.datasets.picture_arrays import LabelledPictures
 from tta_lite.models.backbones import IMAGENET, MINUS_ONE_TO_ONE, Normalisation
 from tta_lite.tasks import stream
 from tta_lite.tasks.pckh import bootstrap_interval
@@ -46,8 +46,8 @@ class ClassificationTask:
       mirror: whether a mirrored picture is of the same class; that of a letter is not.
     """
 
-    train: ImageSet
-    test: ImageSet
+    train: LabelledPictures
+    test: LabelledPictures
     normalisation: Normalisation
     size: tuple[int, int]
     from_logits: bool = False
@@ -93,6 +93,22 @@ class ClassificationTask:
         Raises:
           InputError: a picture could not be read, or the outputs are not one score a class.
         """
+        correct = self.correct(predict)
+        counted = np.ones((len(correct), 1), bool)
+        parts = {
+            name: 100.0 * float(correct[self.test.labels == place].mean())
+            for place, name in enumerate(self.test.classes)
+            if (self.test.labels == place).any()
+        }
+        interval = bootstrap_interval(counted, correct[:, None])
+        return Accuracy(100.0 * float(correct.mean()), METRIC, interval, parts, examples=len(correct))
+
+    def correct(self, predict: Predictor) -> np.ndarray:
+        """-> [N] bool: the test pictures whose class has the highest score.
+
+        Raises:
+          InputError: see `score`.
+        """
         right = []
         for images, labels in stream.read_batches(self.validation_data()):
             scores = np.asarray(predict(images))
@@ -102,15 +118,7 @@ class ClassificationTask:
                     f"{self.test.name}, [B, {len(self.test.classes)}]. Received: {list(scores.shape)}"
                 )
             right.append(scores.argmax(axis=1) == labels)
-        correct = np.concatenate(right)
-        counted = np.ones((len(correct), 1), bool)
-        parts = {
-            name: 100.0 * float(correct[self.test.labels == place].mean())
-            for place, name in enumerate(self.test.classes)
-            if (self.test.labels == place).any()
-        }
-        interval = bootstrap_interval(counted, correct[:, None])
-        return Accuracy(100.0 * float(correct.mean()), METRIC, interval, parts, examples=len(correct))
+        return np.concatenate(right)
 
     def test_pictures(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """-> [N, H, W, 3] uint8: some test pictures as the network gets them, but for the normalisation."""
@@ -123,7 +131,9 @@ class ClassificationTask:
         powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
 
-    def _crop(self, images: ImageSet, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
+    def _crop(
+        self, images: LabelledPictures, index: int, rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """-> [H, W, 3] uint8 and the label."""
         picture = Image.fromarray(images.load(index))
         width, height = picture.size
@@ -139,6 +149,6 @@ class ClassificationTask:
         scaled = np.asarray(picture.resize((columns, rows), Image.Resampling.BILINEAR, box=box))
         return np.ascontiguousarray(scaled[:, ::-1]) if mirrored else scaled, np.asarray(images.labels[index], np.int32)
 
-    def _stream(self, images: ImageSet) -> stream.Stream:
+    def _stream(self, images: LabelledPictures) -> stream.Stream:
         crop = functools.partial(self._crop, images)
         return stream.Stream(crop, len(images), self.batch_size, self.size, ((), tf.int32), self.normalisation)

@@ -9,15 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tta_lite.compat import keras
+from tta_lite.datasets.cifar10 import read_cifar10
+from tta_lite.datasets.digits import read_digits
 from tta_lite.datasets.image_folder import read_image_folder
+from tta_lite.datasets.mnist import read_mnist
 from tta_lite.datasets.readers import READERS, read_train_and_test
 from tta_lite.models.backbones import Normalisation
 from tta_lite.models.outputs import ends_in_softmax
+from tta_lite.tasks.arrays import ArrayTask
 from tta_lite.tasks.classification import PIXELS, ClassificationTask
 from tta_lite.tasks.pose import STRIDE, PoseTask
 from tta_lite.types import InputError, Task
 
-FORMS = "image_folder:PATH, pose:<data set>:PATH, or <module>:<function>"
+FORMS = "image_folder:PATH, pose:<data set>:PATH, digits, mnist:PATH, cifar10:PATH, or <module>:<function>"
+# Small pictures that lie in memory.
+ARRAYS = ("digits", "mnist", "cifar10")
+# Of a side of 32 pixels, by which a picture of CIFAR-10 is shifted.
+CIFAR_SHIFT = 4 / 32
 NEEDED = ("steps_per_epoch", "train_data", "validation_data", "loss", "calibration", "score")
 
 
@@ -48,8 +56,10 @@ def find_task(
     """-> the task that a text names.
 
     ``image_folder:PATH`` is classification, see `tta_lite.datasets.image_folder.read_image_folder`;
-    ``pose:lspet:PATH`` (or lsp, mpii, coco) is pose estimation by heat maps; ``my_package.my_task:make_task`` calls the
-    user's function with the model, which gives back a `tta_lite.types.Task`.
+    ``digits`` (of scikit-learn), ``mnist:PATH`` (IDX files) and ``cifar10:PATH`` are small pictures, see
+    `tta_lite.tasks.arrays.ArrayTask`; ``pose:lspet:PATH`` (or lsp, mpii, coco) is pose estimation by heat maps;
+    ``my_package.my_task:make_task`` calls the user's function with the model, which gives back a
+    `tta_lite.types.Task`.
 
     Args:
       spec: one of these.
@@ -64,26 +74,23 @@ def find_task(
       InputError: there is no such task, its data cannot be read, or it does not fit the network.
     """
     kind, _, rest = spec.partition(":")
-    if kind not in ("image_folder", "pose"):
+    if kind not in ("image_folder", "pose", *ARRAYS):
         return _own(spec, model)
-    if not rest:
+    if bool(rest) == (kind == "digits"):
         raise InputError(f"A task is one of {FORMS}. Received: {spec!r}")
     if pixels not in PIXELS:
         raise InputError(
             f"The task {kind} must know what the network expects of its pixels: one of {', '.join(PIXELS)}. "
             f"Received: {pixels!r}"
         )
-    edges = model if isinstance(model, Edges) else _edges(model)
+    edges = model if isinstance(model, Edges) else _edges(model, (1, 3) if kind in ("digits", "mnist") else (3,))
     height, width = edges.picture[:2]
     normalisation = PIXELS[pixels]
+    if kind in ARRAYS:
+        return _arrays(kind, rest, edges, normalisation, batch_size)
     if kind == "image_folder":
         train, test = read_image_folder(rest)
-        outputs = edges.output[-1] if len(edges.output) == 1 else None
-        if outputs != len(test.classes):
-            raise InputError(
-                f"The network must give a score for each of the {len(test.classes)} classes of {rest}: "
-                f"[B, {len(test.classes)}]. Received: {[None, *edges.output]}"
-            )
+        _check_classes(edges, rest, test.classes)
         batch_size = min(batch_size, len(train)) or batch_size
         return ClassificationTask(train, test, normalisation, (height, width), not edges.softmax, batch_size, mirror)
     return _pose(rest, edges, normalisation, batch_size, flip_test)
@@ -93,6 +100,38 @@ def normalisation_of(task: Task) -> Normalisation | None:
     """-> how a task normalises its pictures, if it says so: by an attribute ``normalisation``."""
     found = getattr(task, "normalisation", None)
     return found if isinstance(found, Normalisation) else None
+
+
+def _arrays(kind: str, rest: str, edges: Edges, normalisation: Normalisation, batch_size: int) -> ArrayTask:
+    train, test = read_digits() if kind == "digits" else read_mnist(rest) if kind == "mnist" else read_cifar10(rest)
+    _check_classes(edges, kind, test.classes)
+    height, width, channels = edges.picture
+    grey = len(set(zip(normalisation.mean, normalisation.std, strict=True))) == 1
+    if channels == 1 and not grey:
+        raise InputError(
+            "A network for grey pictures takes 0..255, 0..1 or -1..1, the same for every channel. Received: pixels "
+            f"normalised by {normalisation.mean}"
+        )
+    return ArrayTask(
+        train,
+        test,
+        normalisation,
+        (height, width),
+        not edges.softmax,
+        min(batch_size, len(train)),
+        mirror=kind == "cifar10",
+        channels=channels,
+        shift=round(CIFAR_SHIFT * height) if kind == "cifar10" else 0,
+    )
+
+
+def _check_classes(edges: Edges, name: str, classes: tuple[str, ...]) -> None:
+    outputs = edges.output[-1] if len(edges.output) == 1 else None
+    if outputs != len(classes):
+        raise InputError(
+            f"The network must give a score for each of the {len(classes)} classes of {name}: "
+            f"[B, {len(classes)}]. Received: {[None, *edges.output]}"
+        )
 
 
 def _pose(rest: str, edges: Edges, normalisation: Normalisation, batch_size: int, flip_test: bool) -> PoseTask:
@@ -115,11 +154,17 @@ def _pose(rest: str, edges: Edges, normalisation: Normalisation, batch_size: int
     )
 
 
-def _edges(model: keras.Model) -> Edges:
+def _edges(model: keras.Model, channels: tuple[int, ...] = (3,)) -> Edges:
     shape = list(model.inputs[0].shape) if len(model.inputs) == 1 else []
-    if len(shape) != 4 or None in shape[1:] or shape[-1] != 3:
+    if len(shape) != 4 or None in shape[1:] or shape[-1] not in channels:
         raise InputError(
-            "The network must take one colour picture of a fixed size, [B, H, W, 3]. Received: "
+            "The network must take one "
+            + (
+                "colour picture of a fixed size, [B, H, W, 3]"
+                if 1 not in channels
+                else "picture of a fixed size, [B, H, W, 3 or 1]"
+            )
+            + ". Received: "
             f"{[list(tensor.shape) for tensor in model.inputs]}"
         )
     output = model.output_shape if isinstance(model.output_shape, tuple) else ()

@@ -43,7 +43,7 @@ class Stream:
 
         def example(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             epoch, place = divmod(int(position), an_epoch)
-            index = int(_epoch_order(seed, epoch, self.count)[place])
+            index = int(epoch_order(seed, epoch, self.count)[place])
             return self.crop(index, np.random.default_rng([seed, int(position)]))
 
         positions = tf.data.Dataset.counter(start_step * self.batch_size)
@@ -111,6 +111,6 @@ def first_inputs(dataset: tf.data.Dataset, count: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4)
-def _epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     """[count] int: the order of an epoch; every epoch has its own."""
     return np.random.default_rng([seed, epoch, count]).permutation(count)
