@@ -52,6 +52,8 @@ def test_mnist(mnist_folder):
         ("t10k-labels.idx1-ubyte.gz", gzip.compress(idx(LABELS["t10k"]))[:-9], "cannot be read"),
         ("t10k-labels.idx1-ubyte.gz", gzip.compress(idx(np.uint8([0, 12]))), "0..9. Received: 12 of picture 1"),
     ],
+    # Bytes make poor names, and those of a .gz file hold the time.
+    ids=["short", "long", "empty", "floats", "labels_for_pictures", "two_pictures", "other_size", "cut_gz", "label_12"],
 )
 def test_damaged_files_of_mnist(mnist_folder, name, data, words):
     (mnist_folder / name).write_bytes(data)

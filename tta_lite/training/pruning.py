@@ -1,8 +1,7 @@
 """Weight pruning (G5, clause 6.2.3): the smallest weights become zero on a schedule while a network is trained.
 
 Zhu and Gupta, *To prune, or not to prune*, 2017, equation 1, https://arxiv.org/abs/1710.01878, by the rules of
-TensorFlow Model Optimization. The compressed file becomes smaller; neither the file itself nor inference gets better,
-but for the special case of `tta_lite.export.sparse_path`.
+TensorFlow Model Optimization. The compressed file becomes smaller; neither the file itself nor inference gets better.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Pruning:
       pattern: ``2:4`` and the like: N non-zeros in every M along the input channels, chosen once, at the first step,
         whatever the schedule says. `sparsity` must be 1 - N / M.
       how: ``callback``: masks are put on between the steps, in one compiled call a batch; ``wrappers``: by TFMOT's
-        layers. Both give the same zeros; the callback is faster and also does nested networks and depthwise kernels.
+        layers. Both give the same zeros; the callback also does nested networks and depthwise kernels.
     """
 
     sparsity: float = 0.5
