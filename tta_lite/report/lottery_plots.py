@@ -1,4 +1,4 @@
-"""Accuracy against the share of weights left, and the loss on the line between two networks, as PNG."""
+"""Accuracy against the share of weights left, as PNG."""
 
 from __future__ import annotations
 
@@ -27,19 +27,18 @@ SIZE_INCHES = (6.4, 3.7)
 NAME_GAP = 0.065
 
 
-def tickets_plot(curves: Sequence[Curve], metric: str, theme: Theme = LIGHT, floor: float | None = None) -> bytes:
+def tickets_plot(curves: Sequence[Curve], metric: str, theme: Theme = LIGHT) -> bytes:
     """-> PNG: the mean of every curve with its 95 % interval, against the weights left, from many to few.
 
     Args:
       curves: one or more, of the same seeds.
       metric: what the scores are.
       theme: colours.
-      floor: what lies below it is cut off; None: nothing.
     """
-    return _png(tickets_figure(curves, metric, theme, floor))
+    return _png(tickets_figure(curves, metric, theme))
 
 
-def tickets_figure(curves: Sequence[Curve], metric: str, theme: Theme = LIGHT, floor: float | None = None) -> Figure:
+def tickets_figure(curves: Sequence[Curve], metric: str, theme: Theme = LIGHT) -> Figure:
     """-> the figure of `tickets_plot`."""
     with mpl.rc_context({"font.family": families(ENGLISH), "font.size": 9.5}):
         figure, axes = _axes(theme, metric, "weights left (%, log scale)")
@@ -65,56 +64,11 @@ def tickets_figure(curves: Sequence[Curve], metric: str, theme: Theme = LIGHT, f
             ends.append((found[-1].mean, curve.name, colour))
         values = [one for curve in curves for found in curve.means() for one in (found.low, found.high, found.mean)]
         values = [one for one in (*values, dense.low, dense.high, dense.mean) if np.isfinite(one)]
-        bottom, top = max(min(values), floor if floor is not None else -np.inf), max(values)
+        bottom, top = min(values), max(values)
         pad = max(0.05 * (top - bottom), 0.2)
         axes.set_ylim(bottom - pad, top + pad)
         _names(axes, ends, theme)
     return figure
-
-
-def line_plot(lines: Sequence[tuple[str, np.ndarray, np.ndarray]], theme: Theme = LIGHT) -> bytes:
-    """-> PNG: the loss along the straight line between two networks.
-
-    Args:
-      lines: of each its name, [P] places 0..1 on the line and [S, P] losses, a row a pair of networks.
-      theme: colours.
-    """
-    with mpl.rc_context({"font.family": families(ENGLISH), "font.size": 9.5}):
-        figure, axes = _axes(theme, "test loss", "on the line from one network to the other")
-        ends = []
-        for place, (name, shares, losses) in enumerate(lines):
-            colour = mix(PALETTE[place % len(PALETTE)], "#ffffff", theme.lift)
-            found = [interval(column) for column in losses.T]
-            _line(axes, shares, found, colour, MARKS[place % len(MARKS)], theme)
-            ends.append((found[-1].mean, name, colour))
-        axes.set_xlim(-0.02, 1.02)
-        _names(axes, ends, theme)
-    return _png(figure)
-
-
-def barrier_plot(curves: Sequence[tuple[str, np.ndarray, np.ndarray]], theme: Theme = LIGHT) -> bytes:
-    """-> PNG: the error barrier against the step from which two runs differ.
-
-    Args:
-      curves: of each its name, [K] steps and [S, K] barriers, a row a pair of networks.
-      theme: colours.
-    """
-    with mpl.rc_context({"font.family": families(ENGLISH), "font.size": 9.5}):
-        figure, axes = _axes(theme, "error barrier (loss)", "step from which two runs differ")
-        ends = []
-        for place, (name, steps, barriers) in enumerate(curves):
-            colour = mix(PALETTE[place % len(PALETTE)], "#ffffff", theme.lift)
-            found = [interval(column) for column in barriers.T]
-            # Step 0 has a place of its own on an axis of logarithms.
-            _line(axes, steps, found, colour, MARKS[place % len(MARKS)], theme)
-            ends.append((found[-1].mean, name, colour))
-        axes.set_xscale("symlog", linthresh=10, linscale=0.4)
-        axes.xaxis.set_major_locator(FixedLocator(sorted({int(one) for _, steps, _ in curves for one in steps})))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_locator(FixedLocator([]))
-        axes.axhline(0, color=theme.faint, linewidth=1)
-        _names(axes, ends, theme)
-    return _png(figure)
 
 
 def _line(axes: Axes, x: np.ndarray, found: Sequence[Interval], colour: str, mark: str, theme: Theme) -> None:

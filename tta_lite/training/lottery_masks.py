@@ -207,7 +207,7 @@ def _ranked(mask: np.ndarray, scores: np.ndarray) -> np.ndarray:
 def shuffled(masks: Masks, seed: int | Sequence[int]) -> dict[str, np.ndarray]:
     """-> masks with as many weights left in each kernel, at random places: the control without the ticket's structure.
 
-    >>> shuffled({"a": np.array([True, False, False])}, 0)["a"].sum()
+    >>> int(shuffled({"a": np.array([True, False, False])}, 0)["a"].sum())
     1
     """
     rng = np.random.default_rng(seed)
