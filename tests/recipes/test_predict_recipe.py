@@ -113,8 +113,10 @@ def test_from_networks_to_a_prediction(place, tmp_path):
     assert len(list((tmp_path / "profiles").glob("*.json"))) == 4
     model = load_model(out)
     assert model.place.board == "this machine" and model.networks["fp32"].judged == 4
-    said = run("predict", f"--latency_model={out}", place / "net.tflite")
-    assert said.returncode == 0 and "Predicted, not measured, for this machine" in said.stdout
+    # One of the four: ops that the fit has not seen may be at most a tenth of the time, and times vary here.
+    said = run("predict", f"--latency_model={out}", tmp_path / "one_a.tflite")
+    assert said.returncode == 0, said.stderr
+    assert "Predicted, not measured, for this machine" in said.stdout
 
 
 @pytest.fixture(scope="module")
