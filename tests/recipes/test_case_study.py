@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import own_process
 from tta_lite.datasets.pose_set import MPII16
 from tta_lite.export.manifest import network_bytes
 
@@ -98,17 +99,12 @@ json.dump(results, open(sys.argv[2], "w"))
 """
 
 
-def start(*words, module="recipes.case_study", **options):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("TF_CONFIG", None)
-    command = [sys.executable, "-m", module, *map(str, words)]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+def start(*words):
+    return own_process.start("recipes.case_study", *words, TF_CONFIG=None)
 
 
 def finish(process):
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate()
     return process.returncode, out, err
 
 
@@ -169,7 +165,9 @@ def driven(place):
     command = [sys.executable, place / "driver.py", place / "commands.json", place / "results.json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("TF_CONFIG", None)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=own_process.LIMIT_S, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads((place / "results.json").read_text())
 

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from tests import own_process
 from tta_lite.compat import keras
 
-ROOT = Path(__file__).parents[2]
 L = keras.layers
 
 
 def run(*flags: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "recipes.export_onnx", *map(str, flags)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=280, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    return own_process.run("recipes.export_onnx", *flags)
 
 
 @pytest.fixture(scope="module")

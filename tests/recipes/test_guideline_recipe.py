@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import own_process
 from tta_lite.compat import keras
 from tta_lite.export.runner import TFLitePredictor
 from tta_lite.models.files import load_network
@@ -64,16 +64,12 @@ min_secs = 0
     return folder
 
 
-def start(place: Path, *flags: object, **options: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "recipes.guideline", f"--config={place}/run.toml", *map(str, flags)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment, **options
-    )
+def start(place: Path, *flags: object, file_limit: int | None = None) -> own_process.Started:
+    return own_process.start("recipes.guideline", f"--config={place}/run.toml", *flags, file_limit=file_limit)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=280)
+def finish(process: own_process.Started) -> tuple[int | None, str, str]:
+    out, err = process.communicate()
     return process.returncode, out, err
 
 
@@ -83,10 +79,14 @@ def ledger(folder: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def whole(place):
-    """A run from beginning to end."""
-    code, out, err = finish(start(place, f"--out={place}/whole"))
-    assert code == 0, err
-    return out
+    """A run from beginning to end, started as a user does: sets have another order in it than in the runs below."""
+    command = [sys.executable, "-m", "recipes.guideline", f"--config={place}/run.toml", f"--out={place}/whole"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=own_process.LIMIT_S, cwd=ROOT, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_it_decides_explains_and_stops(place, whole):
@@ -167,10 +167,7 @@ def test_killed_at_random_moments_it_ends_the_same(place, whole):
 def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_when_there_is_room(place, whole):
     # No file may grow beyond 100 KiB: the first network does not fit.
     limit = 100 * 1024
-    process = start(
-        place, f"--out={place}/full", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    )
-    code, _, err = finish(process)
+    code, _, err = finish(start(place, f"--out={place}/full", file_limit=limit))
     lines = [line for line in err.splitlines() if line.startswith("error:")]
     assert code == 2 and len(lines) == 1 and "Traceback" not in err, err
     assert "Expected: room on the disk" in lines[0]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests import networks
+from tests import networks, own_process
 from tta_lite.boards.profile import get_board
 from tta_lite.compat import keras
 from tta_lite.export.tflite import export_tflite
@@ -20,7 +18,6 @@ from tta_lite.guideline.program import Request
 from tta_lite.measure.latency_model import KindCost, LatencyModel, NetworkCost, Place, Sizes, load_model
 from tta_lite.types import FP32, Budget, InputError
 
-ROOT = Path(__file__).parents[2]
 L = keras.layers
 MATRICES, OTHERS = ("stem", "conv", "conv_1x1", "dense"), ("mean", "other", "copy", "softmax", "quantize")
 
@@ -40,9 +37,7 @@ def made_up_model() -> LatencyModel:
 
 
 def run(module: str, *words: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
-    command = [sys.executable, "-m", f"recipes.{module}", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=280, check=False)
+    return own_process.run(f"recipes.{module}", *words, COLUMNS="160")
 
 
 @pytest.fixture(scope="module")

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests import own_process
 from tta_lite.compat import keras
 from tta_lite.export.contents import read_contents
 from tta_lite.export.runner import TFLitePredictor
 from tta_lite.training.quantization_aware import is_quantization_aware
 from tta_lite.training.quantization_files import load_trained
 
-ROOT = Path(__file__).parents[2]
 L = keras.layers
 
 
@@ -51,9 +49,7 @@ def net(path: Path, *, odd: bool = False) -> Path:
 def run(pictures: Path | None, *more: object) -> subprocess.CompletedProcess[str]:
     task = [f"--task=image_folder:{pictures}", "--pixels=-1..1", "--nomirror", "--batch_size=8"] if pictures else []
     quick = ("--calibration_images=8", "--rounds=1", "--num_runs=2", "--min_secs=0")
-    command = [sys.executable, "-m", "recipes.quantize_aware_train", *task, *quick, *map(str, more)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=ROOT, env=environment)
+    return own_process.run("recipes.quantize_aware_train", *task, *quick, *more)
 
 
 def test_it_writes_three_rows_and_a_network_that_is_read_back(pictures, tmp_path):

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests import own_process
 from tta_lite.compat import keras
 
-ROOT = Path(__file__).parents[2]
 L = keras.layers
 QUICK = ("--rounds=1", "--num_runs=2", "--min_secs=0")
 SEED = "--seed=3"
 
 
 def run(recipe: str, *flags: object) -> str:
-    command = [sys.executable, "-m", f"recipes.{recipe}", *map(str, flags)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=ROOT, env=environment)
+    done = own_process.run(f"recipes.{recipe}", *flags)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

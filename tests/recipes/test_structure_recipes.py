@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import own_process
 from tta_lite.boards.profile import get_board
 from tta_lite.compat import keras
 from tta_lite.models.files import load_network
 
-ROOT = Path(__file__).parents[2]
 QUICK = ("--rounds=1", "--num_runs=2", "--min_secs=0")
 L = keras.layers
 
 
 def run(recipe: str, *flags: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", f"recipes.{recipe}", *map(str, flags)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=ROOT, env=environment)
+    return own_process.run(f"recipes.{recipe}", *flags)
 
 
 @pytest.fixture(scope="module")

@@ -4,20 +4,17 @@ import csv
 import dataclasses
 import math
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import own_process
 from tta_lite.compat import keras
 from tta_lite.tasks.crop import Augmentation
 from tta_lite.training.fit import FitSettings, fit, learning_rate_schedule, training_seconds
 from tta_lite.types import INT8, Candidate, InputError
 
-ROOT = Path(__file__).parents[2]
 THREE = FitSettings(epochs=3)
 
 
@@ -107,8 +104,7 @@ def test_another_seed_gives_other_weights(run, make_net, make_task, same, tmp_pa
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(run, make_net, make_task, same, tmp_path):
-    command = [sys.executable, "-m", "tests.training.worker", "killed", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = own_process.run("tests.training.worker", "killed", tmp_path)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert [row["epoch"] for row in rows(tmp_path)] == ["0"]
     lines = []
