@@ -27,10 +27,15 @@ ROWS = arrays.arrays(np.float32, (3, 12), elements=st.floats(-100, 100, width=32
 def post() -> PostTraining:
     """A Conv, a DWConv, a Deconv and a Dense, half of the large kernels' weights zero."""
     net = networks.net(
-        L.Conv2D(16, 3, name="first"), L.Conv2D(24, 3, activation="relu", name="wide"), L.DepthwiseConv2D(3, name="depthwise"),
-        L.Conv2DTranspose(16, 2, strides=2, name="deconv"), L.GlobalAveragePooling2D(), L.Dense(40, name="hidden"),
-        L.Dense(4, name="last"), shape=(12, 12, 3),
-    )  # fmt: skip
+        L.Conv2D(16, 3, name="first"),
+        L.Conv2D(24, 3, activation="relu", name="wide"),
+        L.DepthwiseConv2D(3, name="depthwise"),
+        L.Conv2DTranspose(16, 2, strides=2, name="deconv"),
+        L.GlobalAveragePooling2D(),
+        L.Dense(40, name="hidden"),
+        L.Dense(4, name="last"),
+        shape=(12, 12, 3),
+    )
     for name in ("wide", "deconv"):
         kernel, bias = net.get_layer(name).get_weights()
         kernel[np.abs(kernel) < np.median(np.abs(kernel))] = 0
