@@ -63,6 +63,25 @@ def test_structure_alone(run, net, tmp_path):
     assert smaller.output_shape == (None, 8, 8, 3)
 
 
+def test_down_to_a_latency(run, net, tmp_path, monkeypatch):
+    """Found by halving, with a clock that counts the parameters."""
+    counted = []
+
+    def milliseconds(model: keras.Model, rules: object) -> float:
+        counted.append(model.count_params())
+        return counted[-1] / 100
+
+    monkeypatch.setattr("tta_lite.guideline.timing.milliseconds", milliseconds)
+    whole = load_network(net.removeprefix("--model=")).count_params()
+    words = ("--floor=4", "--round_to=4", f"--out={tmp_path}/run", *QUICK)
+    code, _, err = run(net, f"--latency_ms={0.7 * whole / 100:.2f}", *words)
+    assert code == 0, err
+    smaller = load_network(tmp_path / "run/steps/01-channels/model.keras").count_params()
+    # Nothing larger that was tried keeps the limit.
+    assert smaller == max(count for count in counted if count <= 0.7 * whole)
+    assert rows(tmp_path)[1]["why"].endswith(" ms")
+
+
 def test_the_step_by_itself_gives_the_files_of_the_ladder(run, net, tmp_path):
     """Same network, setting and seed: bit by bit, with a teacher and fitted to the same pictures."""
     model, fit = load_network(net.removeprefix("--model=")), FitSettings(1, seed=3, tensorboard=False)
