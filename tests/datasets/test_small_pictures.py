@@ -147,6 +147,17 @@ def test_digits_are_scikit_learns():
     np.testing.assert_array_equal(np.bincount(known.target), np.bincount(train.labels) + np.bincount(test.labels))
 
 
+def test_fewer_digits_to_learn_from_are_more_to_score():
+    pytest.importorskip("sklearn")
+    (many, few), (most, rest) = zip(read_digits(), read_digits(100), strict=True)
+    assert (len(few), len(rest)) == (100, 1697)
+    np.testing.assert_array_equal(few.pictures, many.pictures[-100:])
+    np.testing.assert_array_equal(rest.labels, np.concatenate([most.labels, many.labels[:-100]]))
+    for count in (0, 1797):
+        with pytest.raises(InputError, match=f"1 to 1796 .*Received: {count}"):
+            read_digits(count)
+
+
 def test_arrays_that_are_no_pictures():
     good, labels = np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, int)
     for pictures, of_them, words in (

@@ -37,7 +37,7 @@ def test_a_mask_is_learnt_and_no_weight_moves(rescale):
     training.begin(start)
     masks = training.run(batches(200), np.full(200, 0.1, np.float32))
     after = float((net.predict(X, verbose=0).argmax(1) == Y).mean())
-    assert after > 0.9 > before + 0.1
+    assert after > 0.85 > before + 0.1
     for name, place in (("hidden", 0), ("scores", 2)):
         factor = masks[name].size / masks[name].sum() if rescale else 1.0
         np.testing.assert_allclose(net.get_weights()[place], start[place] * masks[name] * factor, rtol=1e-6)
