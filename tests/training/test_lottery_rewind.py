@@ -20,7 +20,8 @@ def net(rate=0.05, **options):
         [keras.layers.Dense(8, "relu", input_shape=(6,), name="hidden"), keras.layers.Dense(3, name="scores")]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    made.compile(keras.optimizers.Adam(rate), loss, **options)
+    # Without a graph: a few steps of a few units cost less than tracing them.
+    made.compile(keras.optimizers.Adam(rate), loss, run_eagerly=True, **options)
     return made
 
 
@@ -44,11 +45,11 @@ class Watch(keras.callbacks.Callback):
         self.zeros.append(sum(int((layer.kernel.numpy() == 0).sum()) for layer in self.model.layers))
 
 
-def watched(**options):
+def watched(epochs=None, **options):
     rewind = LotteryRewind(0.5, epochs_a_round=2, rewind_step=3, **options)
     watch, model = Watch(), net(keras.optimizers.schedules.PiecewiseConstantDecay([5], [0.05, 0.005]))
     # Four steps an epoch; rounds to 0.8, 0.64, 0.512, 0.5 of 72 weights.
-    history = learn(model, [rewind, watch], 2 * (rewind.rounds + 1))
+    history = learn(model, [rewind, watch], epochs or 2 * (rewind.rounds + 1))
     return rewind, watch, model, history
 
 
@@ -98,7 +99,7 @@ def test_rate_and_fine_tune_keep_the_weights():
     learn(whole, [], 2)
     moments = [one.numpy() for one in whole.optimizer.variables]
     for how, iterations in (("rate", 3), ("fine_tune", 8)):
-        _, watch, *_ = watched(rewind=how)
+        _, watch, *_ = watched(3, rewind=how)
         weights, state = watch.before[8]
         for new, old in zip(weights, whole.get_weights(), strict=True):
             np.testing.assert_array_equal(new[new != 0], old[new != 0])
@@ -128,34 +129,35 @@ def test_a_killed_training_goes_on_to_the_same_ticket(tmp_path, rewind, first):
 
     def made(name):
         return LotteryRewind(
-            0.4, epochs_a_round=1, rewind=rewind, rewind_step=2, scope="per_layer", path=tmp_path / f"{name}.npz"
+            0.3, epochs_a_round=1, rewind=rewind, rewind_step=2, scope="per_layer", path=tmp_path / f"{name}.npz"
         )
 
     whole = net()
-    learn(whole, [made("whole")], 4)
+    learn(whole, [made("whole")], 3)
 
     def backed_up(*more):
         rewinds = made("killed")
         both = [rewinds, keras.callbacks.BackupAndRestore(tmp_path / "backup")]
         model = net()
-        learn(model, [*(both if first else both[::-1]), *more], 4)
+        learn(model, [*(both if first else both[::-1]), *more], 3)
         return model, rewinds
 
     for epoch, batch in ((1, 3), (2, 0)):
         with pytest.raises(KilledError):
             backed_up(kill_in(epoch, batch))
     model, rewinds = backed_up()
-    assert rewinds.round == 3 and sum(int(mask.sum()) for mask in rewinds.masks.values()) == round(0.6 * 72)
+    # Of 48 and 24 weights.
+    assert rewinds.round == 2 and sum(int(mask.sum()) for mask in rewinds.masks.values()) == 34 + 17
     for one, other in zip(whole.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_one_object_serves_two_fits():
-    whole, parts, rewind = net(), net(), LotteryRewind(0.4, epochs_a_round=1)
-    learn(whole, [LotteryRewind(0.4, epochs_a_round=1)], 4)
+    whole, parts, rewind = net(), net(), LotteryRewind(0.3, epochs_a_round=1)
+    learn(whole, [LotteryRewind(0.3, epochs_a_round=1)], 3)
     learn(parts, [rewind], 2)
     assert rewind.round == 1
-    learn(parts, [rewind], 4, initial_epoch=2)
+    learn(parts, [rewind], 3, initial_epoch=2)
     for one, other in zip(whole.get_weights(), parts.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     # With the first epoch it begins anew.
@@ -177,7 +179,7 @@ def test_a_checkpoint_at_the_end_of_an_epoch_sees_the_network_trained():
 def test_rate_begins_the_moments_as_the_optimizer_does(name):
     """Adagrad's are 0.1 at the start and Nadam has a number that is 1: neither may become 0."""
     model, watch = net(), Watch()
-    model.compile(getattr(keras.optimizers, name)(0.05), "mse")
+    model.compile(getattr(keras.optimizers, name)(0.05), "mse", run_eagerly=True)
     model.fit(X, X[:, :3], 8, 2, verbose=0, callbacks=[LotteryRewind(0.2, epochs_a_round=1, rewind="rate"), watch])
     for start, again in zip(watch.before[0][1], watch.before[4][1], strict=True):
         np.testing.assert_array_equal(start, again)
