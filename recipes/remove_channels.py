@@ -3,7 +3,7 @@
   tta-lite remove-channels --model=net.keras --macs=0.5 --out=runs/half
   tta-lite remove-channels --model=net.keras --task=image_folder:/data/flowers --pixels=-1..1 --macs=0.5 --out=runs/half
   tta-lite remove-channels --model=pose.keras --task=pose:lspet:/data/lspet --pixels=-1..1 --flip_test \
-    --criterion=taylor --within='Conv1,expanded_conv*,block_*,Conv_1' --macs=0.5 --finetune_epochs=4 --out=runs/taylor
+    --within='Conv1,expanded_conv*,block_*,Conv_1' --macs=0.5 --finetune_epochs=4 --out=runs/taylor
   tta-lite remove-channels --model=net.keras --task=my_package.my_task:make_task --latency_ms=12 --out=runs/fast
 
 Which channels must leave together is found from the network's graph; which are worth the least, by --criterion. What is
@@ -36,7 +36,10 @@ METHODS = ("greedy", "sensitivity")
 
 _MODEL = flags.DEFINE_string("model", None, "The network, a .keras or .h5 file of tf_keras.", required=True)
 _CRITERION = flags.DEFINE_string(
-    "criterion", "l1_norm", "What a channel is worth: l1_norm, l2_norm, network_slimming, hrank, taylor, ..."
+    "criterion",
+    None,
+    "What a channel is worth: l1_norm, l2_norm, network_slimming, hrank, taylor, ...; taylor with a --task that has "
+    "training data, else l1_norm.",
 )
 _MACS = flags.DEFINE_float(
     "macs", None, "MACs to be left; below 1 a share of those now (0.5 if no target is given).", 0
@@ -89,7 +92,8 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.transforms.channels.criteria import get_criterion
 
     logging.set_verbosity(logging.WARNING)
-    get_criterion(_CRITERION.value)
+    if _CRITERION.value is not None:
+        get_criterion(_CRITERION.value)
     board = get_board(_BOARD.value) if _BOARD.value else None
     model = load_network(_MODEL.value)
     values = {holder.name: holder.value for holder in _FLAGS}
@@ -107,12 +111,14 @@ def _measure(model: keras.Model, board: BoardProfile | None, recipe: dict[str, o
     from tta_lite.report.run_folder import RunFolder
 
     images = _images.read_images(_IMAGES.value) if _IMAGES.value else None
-    new, text = _shrunk(model, board, images, None)
+    criterion = _CRITERION.value or "l1_norm"
+    new, text = _shrunk(model, board, criterion, images, None)
     folder = RunFolder.open(_OUT.value, recipe)
     folder.write_text("changes.txt", text + "\n")
     print(text)
+    networks = {"none": (model, "", "the unmodified network"), STEP: (new, CLAUSES[STEP], _what(criterion))}
     entries = structure.measure_networks(
-        {"none": (model, "", "the unmodified network"), STEP: (new, CLAUSES[STEP], _what())}, folder, _timing.rules(),
+        networks, folder, _timing.rules(),
         runtime=board.runtime(_RUNTIME.value) if board else None,
     )  # fmt: skip
     table.write_tables(folder, entries)
@@ -128,18 +134,20 @@ def _train(model: keras.Model, board: BoardProfile | None, recipe: dict[str, obj
     from tta_lite.types import Candidate
 
     task = _task.find(model)
+    # What the loss says is worth the most, see docs/pruning.md.
+    criterion = _CRITERION.value or ("taylor" if task.steps_per_epoch else "l1_norm")
     folder = RunFolder.open(_OUT.value, recipe)
 
     def make() -> Candidate:
         images = factor_images(lambda count: task.calibration(count, seed=_task.SEED.value), _CALIBRATION.value)
-        new, text = _shrunk(model, board, images, task)
+        new, text = _shrunk(model, board, criterion, images, task)
         folder.write_text("changes.txt", text + "\n")
         print(text)
-        return Candidate(new, trail=(f"{STEP} {_what()}",))
+        return Candidate(new, trail=(f"{STEP} {_what(criterion)}",))
 
     epochs = _FINETUNE_EPOCHS.value if task.steps_per_epoch else 0
     taught = Teaching(START, _DISTIL_WEIGHT.value, _TEMPERATURE.value) if _DISTIL.value and epochs else None
-    trial = Trial(STEP, _what(), make, epochs, _FINETUNE_RATE.value, teaching=taught)
+    trial = Trial(STEP, _what(criterion), make, epochs, _FINETUNE_RATE.value, teaching=taught)
     _task.take(
         STEP, model, task, trial, folder, _timing.rules(), learning_rate=_LEARNING_RATE.value,
         runtime=board.runtime(_RUNTIME.value) if board else None,
@@ -147,7 +155,7 @@ def _train(model: keras.Model, board: BoardProfile | None, recipe: dict[str, obj
 
 
 def _shrunk(
-    model: keras.Model, board: BoardProfile | None, images: np.ndarray | None, task: Task | None
+    model: keras.Model, board: BoardProfile | None, criterion: str, images: np.ndarray | None, task: Task | None
 ) -> tuple[keras.Model, str]:
     """-> the smaller network, and what became of each layer."""
     from tta_lite.boards.features import channel_multiple
@@ -157,14 +165,14 @@ def _shrunk(
     from tta_lite.transforms.shrink import shrink
 
     batches, loss = None, None
-    if get_criterion(_CRITERION.value).needs == "batches" and task is not None and task.steps_per_epoch:
+    if get_criterion(criterion).needs == "batches" and task is not None and task.steps_per_epoch:
         read = read_batches(task.train_data(seed=_task.SEED.value).take(BATCHES))
         batches = [(x, y) for x, y, *_ in read]
         loss = task.loss()
     features = [feature for cores in board.cores for feature in cores.features] if board else []
     found = shrink(
         model,
-        _CRITERION.value,
+        criterion,
         macs=_target(_MACS.value),
         params=_target(_PARAMS.value),
         latency=None if _LATENCY.value is None else (_milliseconds, _LATENCY.value),
@@ -190,7 +198,7 @@ def _milliseconds(model: keras.Model) -> float:
     return milliseconds(model, _timing.rules())
 
 
-def _what() -> str:
+def _what(criterion: str) -> str:
     """-> what is done, for people."""
     within = f" of {', '.join(_WITHIN.value)}" if _WITHIN.value else ""
     if _LATENCY.value is not None:
@@ -199,7 +207,7 @@ def _what() -> str:
         target = f"{_told(_PARAMS.value)} parameters{within}"
     else:
         target = f"{_told(0.5 if _MACS.value is None else _MACS.value)} MACs{within}"
-    return f"channels by {_CRITERION.value}, {target}"
+    return f"channels by {criterion}, {target}"
 
 
 def _told(amount: float) -> str:

@@ -151,7 +151,7 @@ def test_channels_only_if_latency_binds():
 
 def test_what_loses_channels_is_taught_by_the_row_before_it():
     at = dataclasses.replace(state(SLOW, G2=Figures(ms=80)), candidate=Candidate(net(), trail=("G2",)))
-    trials = the("channels", setting(channels=(0.7, 0.4), finetune_epochs=3)).trials(at)
+    trials = the("channels", setting(channels=(0.7, 0.4), criterion="l1_norm", finetune_epochs=3)).trials(at)
     assert [(trial.name, trial.epochs, trial.rate) for trial in trials] == [
         ("channels0.7", 3, 0.3), ("channels0.4", 3, 0.3)
     ]  # fmt: skip
@@ -168,7 +168,7 @@ def test_what_loses_channels_is_taught_by_the_row_before_it():
 def test_channels_are_a_multiple_of_what_the_cores_compute_at_once():
     at = state(SLOW, model=net())
     wide = dataclasses.replace(RK3399.cores[0], features=("avx2", "fma"), isa="x86-64")
-    chosen = setting(dataclasses.replace(RK3399, cores=(wide,)), channels=(0.7,))
+    chosen = setting(dataclasses.replace(RK3399, cores=(wide,)), channels=(0.7,), criterion="l1_norm")
     (trial,) = the("channels", chosen).trials(at)
     filters = [trial.make().model.get_layer(name).filters for name in ("conv", "deep")]
     assert all(one % 16 == 0 for one in filters) and min(filters) < 32
