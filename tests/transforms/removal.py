@@ -12,6 +12,7 @@ import tensorflow as tf
 from tta_lite.compat import keras
 from tta_lite.export.convert import CONVERSIONS, convert_function
 from tta_lite.export.runner import edges, load
+from tta_lite.models.files import load_network
 from tta_lite.transforms.channels.groups import ChannelGroup, channel_groups
 from tta_lite.transforms.remove_channels import remove_channels
 
@@ -154,7 +155,7 @@ def check_useful(model: keras.Model, folder: Path, x: Sequence[np.ndarray] | Non
 
     wanted = outputs_of(model, x)
     model.save(folder / "smaller.keras")
-    assert_close(wanted, outputs_of(keras.models.load_model(folder / "smaller.keras"), x), 1e-6)
+    assert_close(wanted, outputs_of(load_network(folder / "smaller.keras"), x), 1e-6)
     assert_close([y[:1] for y in wanted], converted_outputs(model, [one[:1] for one in x]), 1e-4)
 
 

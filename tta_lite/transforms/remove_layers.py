@@ -1,7 +1,7 @@
 """Residual blocks off a network: what came into a block goes on in its place.
 
-Depth instead of width: each layer that is left is as fast as before, and there are fewer of them. Which blocks may leave
-is found by `depth.blocks`.
+Depth instead of width: each layer that is left is as fast as before, and there are fewer of them. Which blocks may
+leave is found by `depth.blocks`.
 """
 
 from __future__ import annotations

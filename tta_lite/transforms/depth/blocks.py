@@ -1,9 +1,9 @@
 """Which blocks of a residual network can leave as a whole, and what the network costs without them?
 
-Where a sum has what came in on one side, out = in + branch(in), the branch can leave, and the tensor that came in stands
-in the place of the sum. Veit et al., *Residual Networks Behave Like Ensembles of Relatively Shallow Networks*, NeurIPS
-2016, section 4.1, https://arxiv.org/abs/1605.06431, saw that most such networks bear the loss of one. It is found from
-the graph and not from names.
+Where a sum has what came in on one side, out = in + branch(in), the branch can leave, and the tensor that came in
+stands in the place of the sum. Veit et al., *Residual Networks Behave Like Ensembles of Relatively Shallow Networks*,
+NeurIPS 2016, section 4.1, https://arxiv.org/abs/1605.06431, saw that such networks bear the loss of one. It is found
+from the graph and not from names.
 """
 
 from __future__ import annotations
