@@ -16,6 +16,7 @@ from tta_lite.transforms.channels.groups import check_patterns
 from tta_lite.transforms.channels.targets import Latency, Target, check_one_target, count_target, latency_target
 from tta_lite.transforms.depth.blocks import ResidualBlock, Residuals, analyse
 from tta_lite.transforms.depth.criteria import block_scores, get_block_criterion
+from tta_lite.transforms.depth.repair import repair as repaired
 from tta_lite.transforms.remove_layers import remove_blocks
 from tta_lite.transforms.rewrite import rewrite
 from tta_lite.types import InputError
@@ -89,6 +90,7 @@ def drop_blocks(
     images: np.ndarray | None = None,
     batches: Sequence[Batch] | None = None,
     loss: Loss | None = None,
+    repair: bool | None = None,
     seed: int = 0,
 ) -> Dropped:
     """-> a shallower model: the residual blocks that are worth the least are gone, all others have their weights.
@@ -106,6 +108,8 @@ def drop_blocks(
       images: calibration images [N, H, W, C] as the network takes them, without labels.
       batches: pairs (x, y), for the criterion that looks at gradients;
       loss: and the loss of (y, prediction).
+      repair: fit the layers behind to what they gave, on `images`, see `depth.repair`. The default is to do so if there
+        are images.
       seed: of what is left to chance.
 
     Raises:
@@ -125,6 +129,8 @@ def drop_blocks(
     how = get_block_criterion(criterion)
     check_given(criterion, how.needs, images=images, batches=batches, loss=loss)
     check_one_target(macs=macs, params=params, latency=latency, blocks=blocks)
+    if repair and images is None:
+        raise InputError("A repair fits layers to their outputs on `images`. Received: repair=True without images")
     flat = rewrite(model, {}, flatten=True)
     found = analyse(flat)
     layers = [call.name for call in found.graph.calls]
@@ -152,9 +158,12 @@ def drop_blocks(
     else:
         chosen = _until(found, order, target, inside)
     removed = tuple(block.name for block in found.blocks if block.name in chosen)
+    smaller = remove_blocks(flat, removed)
+    if removed and images is not None and repair is not False:
+        smaller = repaired(flat, smaller, removed, images)
     before, after = found.cost(()), found.cost(removed)
     return Dropped(
-        remove_blocks(flat, removed),
+        smaller,
         removed,
         found.blocks,
         {name: scores[name] for name in free},

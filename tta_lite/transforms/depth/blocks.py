@@ -237,12 +237,13 @@ def _is_block(graph: Graph, made_from: Mapping[int, int], call: Call, place: int
 
 
 def _passed(graph: Graph, number: int) -> int:
-    while number in graph.producers and _is_pass(graph.producers[number].layer):
+    while number in graph.producers and is_pass(graph.producers[number].layer):
         number = graph.producers[number].reads[0]
     return number
 
 
-def _is_pass(layer: keras.layers.Layer) -> bool:
+def is_pass(layer: keras.layers.Layer) -> bool:
+    """Whether what a layer gives is what it reads, but in training."""
     linear = isinstance(layer, L.Activation) and layer.activation is keras.activations.linear
     return linear or isinstance(layer, PASSES) or function_name(layer) == "identity"
 
