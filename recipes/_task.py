@@ -71,6 +71,7 @@ def take(
     *,
     learning_rate: float = 1e-3,
     runtime: Runtime | None = None,
+    clause: str | None = None,
     note: Callable[[], str] = str,
 ) -> Sequence[LedgerEntry]:
     """Takes one step of the guideline, as `tta-lite guideline` would; writes and prints its table -> its two rows."""
@@ -78,7 +79,7 @@ def take(
     from tta_lite.training.fit import FitSettings
 
     fit = FitSettings(max(trial.epochs, 1), learning_rate, seed=SEED.value)
-    entries = take_alone(step, model, task, trial, folder, fit, rules, runtime=runtime)
+    entries = take_alone(step, model, task, trial, folder, fit, rules, runtime=runtime, clause=clause)
     show(step, entries, folder, task, note=note)
     return entries
 
