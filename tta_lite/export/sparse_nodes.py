@@ -23,6 +23,7 @@ UNARY = (
 )  # fmt: skip
 # The padding that a depthwise kernel of that size must have on each side.
 DEPTHWISE_PADDING = {3: 1, 5: 2}
+STEM = "the stem: 3 x 3, stride 2, 3 channels"
 SAME = schema.Padding.SAME
 NO_PADDING = (0, 0, 0, 0)
 
@@ -169,10 +170,8 @@ class _Reader:
                 return dataclasses.replace(node, why=f"a 1 x 1 convolution of stride {strides[0]}, or a padded one")
             return dataclasses.replace(node, inside=True, kernel=self._kernel(int(op.inputs[1])))
         if kernel != (3, 3) or strides != (2, 2) or shape[3] != 3:
-            return dataclasses.replace(
-                node, why=f"a {kernel[0]} x {kernel[1]} convolution of stride {strides[0]} over {shape[3]} channels: only "
-                "a 3 x 3 one of stride 2 over 3 channels, the stem, and 1 x 1 ones have sparse forms",
-            )  # fmt: skip
+            what = f"a {kernel[0]} x {kernel[1]} convolution of stride {strides[0]} over {shape[3]} channels"
+            return dataclasses.replace(node, why=f"{what}; on planes there are 1 x 1 ones, and {STEM}")
         if padding != (1, 1, 1, 1):
             return dataclasses.replace(node, why=f"the stem is padded by {_sides(padding)} and not by 1 on each side")
         return dataclasses.replace(node, enters=True)

@@ -177,7 +177,7 @@ class _Graph:
         """Bars clusters with a tensor that something reads that cannot read planes."""
         counted: dict[int, int] = defaultdict(int)
         for place in self._open():
-            for tensor in self.nodes[place].inputs:
+            for tensor in dict.fromkeys(self.nodes[place].inputs):
                 counted[tensor] += 1
         for place in self._open():
             for tensor in self.nodes[place].inputs:
