@@ -21,6 +21,7 @@ RECIPES: Mapping[str, str] = {
     "factorize": "recipes.factorize",
     "remove-channels": "recipes.remove_channels",
     "prune": "recipes.prune",
+    "sparse": "recipes.sparse",
     "lottery": "recipes.lottery",
     "quantize": "recipes.quantize",
     "check-quantization": "recipes.check_quantization",

@@ -5,7 +5,7 @@ Three rules keep networks of this project off it, see `tta_lite.export.sparse_pa
 - TensorFlow pads a stride of 2 on an even size below and to the right only, XNNPACK's kernels on planes take the same on
   each side. A 3 x 3 depthwise kernel becomes the lower right part of a 5 x 5 one, which starts two pixels earlier:
   25 multiplications for 9, in four layers of MobileNetV2. On an odd size both paddings are the same, and are written so.
-- A cluster begins with a stem of 3 channels. Where the network's own cannot be it, pixels become planes further on: a
+- A cluster begins with a stem of 3 channels. Where the network's own cannot be it, pixels become planes further on:
   DEPTH_TO_SPACE makes 3 channels of 12, on four times as many pixels, and a 3 x 3 convolution of stride 2 whose kernel
   has a single one for each channel takes them back.
 - A cluster ends with a mean or a DEPTH_TO_SPACE. A SPACE_TO_DEPTH behind the latter takes it back.
@@ -101,6 +101,21 @@ def onto_sparse_path(tflite: bytes, *, zeros: float | None = None) -> Rewritten:
     if begin is not None:
         extra += _enter(edit, ops[begin.place])
     return Rewritten(edit.to_bytes(), begin.layer if begin else "", end.layer if end else "", padded, enlarged, extra)
+
+
+def with_zeros(tflite: bytes, share: float) -> bytes:
+    """-> the file with that share of the smallest weights of each 1 x 1 convolution zero, 0..1.
+
+    For the question what sparse kernels would bring: nothing is trained, and the accuracy is lost.
+    """
+    edit = GraphEdit(tflite)
+    for op in edit.ops:
+        value = edit.value(int(op.inputs[1])) if edit.name(op) == "CONV_2D" else None
+        if value is not None and value.shape[1:3] == (1, 1):
+            kernel = value.reshape(-1).copy()
+            kernel[np.argsort(np.abs(kernel), kind="stable")[: math.ceil(share * kernel.size)]] = 0
+            edit.set_value(int(op.inputs[1]), kernel.reshape(value.shape))
+    return edit.to_bytes()
 
 
 def _even_paddings(edit: GraphEdit) -> tuple[tuple[str, ...], tuple[str, ...], int]:
