@@ -1,16 +1,15 @@
-"""Residual blocks off a network of your own: fewer layers, each as it was; fine-tuned with the old network as a teacher.
+"""Residual blocks off a network of your own: fewer layers, each as it was, fine-tuned by the network before.
 
   tta-lite remove-layers --model=resnet.keras --images=photos.npy --blocks=4 --out=runs/shallow
-  tta-lite remove-layers --model=net.keras --task=image_folder:/data/flowers --pixels=-1..1 --macs=0.7 --out=runs/shallow
+  tta-lite remove-layers --model=net.keras --task=image_folder:/data/flowers --pixels=-1..1 --macs=0.7 --out=runs/less
   tta-lite remove-layers --model=pose.keras --task=pose:lspet:/data/lspet --pixels=-1..1 --flip_test \
     --criterion=output_change --latency_ms=5 --finetune_epochs=4 --out=runs/shallow
 
-A block can leave where a sum adds what came in to what a branch made of it: what came in then goes on alone. Which can is
-found from the network's graph, which are worth the least by --criterion; the first of --blocks, --macs, --params and
---latency_ms that is given says when it is enough. All else is as in `tta-lite remove-channels`: pictures repair what is
-left, --task trains and scores it. A share of --macs is of the layers --within, and a block leaves only if all its layers
-are. Writes the new network (steps/01-layers/model.keras), both as .tflite, every block with its score (changes.txt), and
-the table.
+A block can leave where a sum adds what came in to what a branch made of it: what came in then goes on alone. Which can
+is found from the network's graph, and which are worth the least by --criterion; one of --blocks, --macs, --params and
+--latency_ms says when it is enough. All else is as in `tta-lite remove-channels`: pictures repair what is left, --task
+trains and scores it. A share of --macs is of the layers --within, and a block leaves only if all its layers are. Writes
+the new network (steps/01-layers/model.keras), both as .tflite, every block with its score (changes.txt), and the table.
 """
 
 from __future__ import annotations
