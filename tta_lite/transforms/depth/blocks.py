@@ -125,7 +125,8 @@ class Residuals:
         for one in self.sums.values():
             call = one.calls[0]
             if one.place is None:
-                number, output, gone, layers = call.reads[0], call.writes[0], Cost(0, 0), ()
+                number, output, gone = call.reads[0], call.writes[0], Cost(0, 0)
+                layers: tuple[str, ...] = ()
             else:
                 number, output = call.reads[one.place], [*one.calls[:1], *one.activations[:1]][-1].writes[0]
                 gone, layers = whole - self.cost([one.name]), self.gone([one.name])
