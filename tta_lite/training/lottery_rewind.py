@@ -23,8 +23,8 @@ class LotteryRewind(keras.callbacks.Callback):
     begins: whatever looks at the network when an epoch ends, a checkpoint or a validation, sees it trained. Give the
     `fit` `epochs_a_round` x (`rounds` + 1) epochs. ``weights_left`` is added to what Keras logs.
 
-    The learning rate goes back with ``optimizer.iterations``: a schedule of the optimizer's is rewound. One that
-    another callback keeps by the number of the epoch is not: let it count ``epoch % epochs_a_round``.
+    The learning rate goes back with ``optimizer.iterations``: a schedule of the optimizer's is rewound. A rate that
+    another callback sets is not: let a `LearningRateScheduler` count ``epoch % epochs_a_round``.
 
     A training that was stopped goes on with ``initial_epoch`` (or `keras.callbacks.BackupAndRestore`), the weights and
     the optimizer restored, and the same `path`: which round it is follows from the epoch.
@@ -203,7 +203,7 @@ class LotteryRewind(keras.callbacks.Callback):
         if self.rewind == "weights":
             self.model.set_weights(weights)
         else:
-            # Moments belong to the weights and begin anew; single numbers, the count of steps and the rate, go back.
+            # Moments belong to the weights and begin anew; single numbers, as the count of steps, go back.
             fresh = type(optimizer).from_config(optimizer.get_config())
             fresh.build(self.model.trainable_variables)
             state = [old if old.ndim == 0 else new.numpy() for old, new in zip(state, fresh.variables, strict=True)]
