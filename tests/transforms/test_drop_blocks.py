@@ -262,6 +262,20 @@ def test_blocks_within_blocks_and_within_nested_models():
     assert count(both.model).macs == both.macs_after
 
 
+def test_frozen_layers_within_nested_models_stay_frozen():
+    image = keras.Input((8, 8, 4), name="features")
+    x = L.Add(name="first")([image, branch(image, "a")])
+    body = keras.Model(image, L.Add(name="second")([x, branch(x, "b")]), name="body")
+    photo = keras.Input((8, 8, 3), name="image")
+    net = keras.Model(photo, L.Conv2D(2, 1, name="head")(body(L.Conv2D(4, 1, name="stem")(photo))))
+    body.get_layer("b_conv").trainable = False
+    net.get_layer("stem").trainable = False
+    smaller = remove_blocks(net, ["body/first"])
+    assert not smaller.get_layer("stem").trainable and smaller.get_layer("head").trainable
+    left = {layer.name: layer.trainable for layer in smaller.get_layer("body").layers[1:]}
+    assert left == {"b_expand": True, "b_relu": True, "b_conv": False, "b_bn": True, "second": True}
+
+
 def test_a_block_that_runs_twice_leaves_both_times():
     photo = keras.Input((8, 8, 4), name="image")
     shared = L.Conv2D(4, 3, padding="same", name="shared")
