@@ -4,8 +4,9 @@
 
 The trained pose network of the case study (docs/case_study.md has the command) has a MobileNetV2 backbone with ten
 residual blocks. So many of them leave by each criterion (`--blocks`), as they are and with a repair on 128 training
-crops; by chance with three seeds. Prints of each PCKh@0.5 with its 95 % interval, the MACs that are left, and which blocks; then the speed-up of
-the float32 files, all timed in turn. No weight is trained. Networks without the same blocks are scored once.
+crops; by chance with three seeds. Prints of each PCKh@0.5 with its 95 % interval, what is left of the MACs and the
+parameters, and which blocks left; then the speed-up of the float32 files, all timed in turn. No weight is trained.
+Networks without the same blocks are scored once.
 """
 
 from __future__ import annotations
