@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 TASK = flags.DEFINE_string(
     "task",
     None,
-    "image_folder:PATH, pose:<data set>:PATH, digits, mnist:PATH, cifar10:PATH, or <module>:<function>, which gets the "
-    "network.",
+    "image_folder:PATH, pose:<data set>:PATH, digits[:N] (N to learn from), mnist:PATH, cifar10:PATH, or "
+    "<module>:<function>, which gets the network.",
 )
 PIXELS = flags.DEFINE_enum(
     "pixels", None, ("0..255", "0..1", "-1..1", "imagenet"), "What the network expects of its pixels."

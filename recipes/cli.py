@@ -22,6 +22,7 @@ RECIPES: Mapping[str, str] = {
     "remove-channels": "recipes.remove_channels",
     "remove-layers": "recipes.remove_layers",
     "prune": "recipes.prune",
+    "sparse": "recipes.sparse",
     "lottery": "recipes.lottery",
     "quantize": "recipes.quantize",
     "check-quantization": "recipes.check_quantization",

@@ -3,7 +3,7 @@
   tta-lite remove-channels --model=net.keras --macs=0.5 --out=runs/half
   tta-lite remove-channels --model=net.keras --task=image_folder:/data/flowers --pixels=-1..1 --macs=0.5 --out=runs/half
   tta-lite remove-channels --model=pose.keras --task=pose:lspet:/data/lspet --pixels=-1..1 --flip_test \
-    --criterion=taylor --within='Conv1,expanded_conv*,block_*,Conv_1' --macs=0.5 --finetune_epochs=4 --out=runs/taylor
+    --within='Conv1,expanded_conv*,block_*,Conv_1' --macs=0.5 --finetune_epochs=4 --out=runs/taylor
   tta-lite remove-channels --model=net.keras --task=my_package.my_task:make_task --latency_ms=12 --out=runs/fast
 
 Which channels must leave together is found from the network's graph; which are worth the least, by --criterion. What is
@@ -34,8 +34,10 @@ STEP = "channels"
 METHODS = ("greedy", "sensitivity")
 
 _CRITERION = flags.DEFINE_string(
-    "criterion", "l1_norm", "What a channel is worth: l1_norm, l2_norm, network_slimming, hrank, taylor, ..."
-)
+    "criterion", None,
+    "What a channel is worth: l1_norm, l2_norm, network_slimming, hrank, taylor, ...; if not given, taylor with --task "
+    "and l1_norm without.",
+)  # fmt: skip
 _SCOPE = flags.DEFINE_string("scope", None, "How layers are compared: global, per_layer; what suits the criterion.")
 _METHOD = flags.DEFINE_enum("method", "greedy", METHODS, "How much each layer loses.")
 _ROUND_TO = flags.DEFINE_integer("round_to", None, "Channels are a multiple of it; what suits --board, or 8.", 1)
@@ -48,14 +50,19 @@ flags.adopt_module_key_flags(_removal)
 def main(argv: Sequence[str]) -> None:
     """Reads the flags, removes channels, prints what became of each layer and the table."""
     _removal.targets()
-    what = f"channels by {_CRITERION.value}, {_removal.target_text()}"
+    what = f"channels by {_criterion()}, {_removal.target_text()}"
     _removal.run(STEP, "remove_channels", _FLAGS, _shrunk, what, _check)
 
 
 def _check() -> None:
     from tta_lite.transforms.channels.criteria import get_criterion
 
-    get_criterion(_CRITERION.value)
+    get_criterion(_criterion())
+
+
+def _criterion() -> str:
+    """-> what was asked for, or what keeps the most, see docs/pruning.md: to ask the loss takes examples."""
+    return _CRITERION.value or ("taylor" if _task.TASK.value else "l1_norm")
 
 
 def _shrunk(
@@ -66,11 +73,11 @@ def _shrunk(
     from tta_lite.transforms.channels.criteria import get_criterion
     from tta_lite.transforms.shrink import shrink
 
-    batches, loss = _removal.examples(task, get_criterion(_CRITERION.value).needs)
+    batches, loss = _removal.examples(task, get_criterion(_criterion()).needs)
     features = [feature for cores in board.cores for feature in cores.features] if board else []
     found = shrink(
         model,
-        _CRITERION.value,
+        _criterion(),
         **_removal.targets(),
         within=_removal.WITHIN.value or None,
         protected=_removal.PROTECTED.value,

@@ -87,7 +87,11 @@ class GraphEdit:
     def set_value(self, tensor: int, value: np.ndarray) -> None:
         """Gives a constant other values, of the shape and type it has; tensors that shared its bytes keep theirs."""
         assert value.shape == self.shape(tensor) and value.dtype == self.dtype(tensor), (value.shape, value.dtype)
-        self.graph.tensors[tensor].buffer = self._buffer(value)
+        self.store(tensor, value)
+
+    def store(self, tensor: int, values: np.ndarray) -> None:
+        """Makes these the bytes of a constant, however its shape and sparsity read them."""
+        self.graph.tensors[tensor].buffer = self._buffer(values)
 
     def constant(self, name: str, value: np.ndarray, *, like: int | None = None) -> int:
         """-> a new tensor that holds `value`; quantised as the tensor `like` is, if one is given."""
