@@ -21,7 +21,10 @@ from tta_lite.compat import keras
 from tta_lite.export.tflite import export_tflite
 from tta_lite.measure.benchmark import benchmark_together
 from tta_lite.measure.machine import summary
-from tta_lite.transforms.drop_blocks import drop_blocks
+from tta_lite.transforms.depth.blocks import analyse
+from tta_lite.transforms.depth.criteria import block_scores
+from tta_lite.transforms.depth.repair import repair
+from tta_lite.transforms.remove_layers import remove_blocks
 from tta_lite.transforms.rewrite import rewrite
 from tta_lite.types import FP32
 
@@ -71,6 +74,7 @@ def main() -> None:
     keras.utils.set_random_seed(0)
     net = network()
     train(net, EPOCHS, 2e-3)
+    found = analyse(net)
     batches = [(x[at : at + BATCH], y[at : at + BATCH]) for at in range(0, 8 * BATCH, BATCH)]
     print("| dropped | by | at once | repaired | fine-tuned | MACs left | blocks |")
     print("|---:|---|---:|---:|---:|---:|---|")
@@ -78,26 +82,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = {"whole": Path(folder, "whole.tflite")}
         files["whole"].write_bytes(export_tflite(net, FP32))
+        scores = {
+            f"{name} {seed}" if name == "random" else name: block_scores(
+                net, name, images=x[:256], batches=batches, loss=loss, seed=seed
+            )
+            for name, seed in RUNS
+        }
         for count in DROPPED:
-            for name, seed in RUNS:
-                found = drop_blocks(
-                    net, name, blocks=count, images=x[:256], batches=batches, loss=loss, repair=False, seed=seed
-                )
-                repaired = drop_blocks(
-                    net, name, blocks=count, images=x[:256], batches=batches, loss=loss, repair=True, seed=seed
-                )
-                tuned = rewrite(repaired.model, {})
+            for name, own in scores.items():
+                names = sorted(sorted(own, key=own.__getitem__)[:count])
+                model = remove_blocks(net, names)
+                fitted = repair(net, model, names, x[:256])
+                tuned = rewrite(fitted, {})
                 train(tuned, FINETUNE, 5e-4)
-                label = f"{name} {seed}" if name == "random" else name
-                files[f"{count} {label}"] = Path(folder, f"{count}_{label}.tflite")
-                files[f"{count} {label}"].write_bytes(export_tflite(tuned, FP32))
-                gone = ", ".join(one.removesuffix("_add") for one in found.removed)
-                share = found.macs_after / found.macs_before
-                told = " | ".join(f"{right(one):.1f}" for one in (found.model, repaired.model, tuned))
-                print(
-                    f"| {count} | {label} | {told} | {share:.0%} | {gone} |",
-                    flush=True,
-                )
+                file = files.setdefault(f"{count} by {name}", Path(folder, f"{count}_{name}.tflite"))
+                file.write_bytes(export_tflite(tuned, FP32))
+                told = " | ".join(f"{right(one):.1f}" for one in (model, fitted, tuned))
+                share = found.cost(names).macs / found.cost(()).macs
+                gone = ", ".join(one.removesuffix("_add") for one in names)
+                print(f"| {count} | {name} | {told} | {share:.0%} | {gone} |", flush=True)
         timed = benchmark_together(files, num_threads=1, rounds=5, num_runs=50, min_secs=0.1)
     print("| file | p50, ms | speed-up (lowest to highest of five rounds) |")
     print("|---|---:|---:|")
