@@ -141,15 +141,31 @@ def test_the_least_leaves_until_the_target_is_met(net):
     assert not rows[4].endswith("left") and rows[-1].split()[:2] == ["after", f"{found.macs_after:,}"]
 
 
-def test_what_the_target_does_not_need_comes_back():
+def two_sizes(small, large):
+    """A block with a 1 x 1 convolution and one with a 3 x 3, whose weights are multiplied by so much."""
     image = keras.Input((8, 8, 3), name="image")
     x = L.Conv2D(4, 3, padding="same", name="stem")(image)
-    # The first to leave is small, the second alone would have been enough.
     for name, kernel in (("small", 1), ("large", 3)):
         x = L.Add(name=f"{name}_add")([x, L.Conv2D(4, kernel, padding="same", name=name)(x)])
     net = randomised(keras.Model(image, x))
-    for name, value in (("small", 0), ("large", 1e-3)):
+    for name, value in (("small", small), ("large", large)):
         net.get_layer(name).set_weights([weight * value for weight in net.get_layer(name).get_weights()])
+    return net
+
+
+def test_what_is_lost_is_weighed_by_what_it_frees():
+    net = two_sizes(0.1, 0.05)
+    options = {"macs": 64 * (27 * 4 + 144), "images": pictures(), "repair": False}
+    found = {name: drop_blocks(net, name, **options) for name in ("relative_change", "output_change")}
+    assert all(one.scores["small_add"] < one.scores["large_add"] for one in found.values())
+    # As in the paper, the least first; but the large one frees nine times as much.
+    assert found["relative_change"].removed == ("small_add",)
+    assert found["output_change"].removed == ("large_add",)
+
+
+def test_what_the_target_does_not_need_comes_back():
+    # The first to leave is small, the second alone would have been enough.
+    net = two_sizes(0, 1e-3)
     found = drop_blocks(net, macs=64 * (27 * 4 + 16), images=pictures())
     assert found.scores["small_add"] < found.scores["large_add"] and found.removed == ("large_add",)
 
@@ -323,8 +339,8 @@ def test_blocks_of_published_networks(name):
     assert (sum(not block.why_fixed for block in found), len(found)) == PUBLISHED[name]
 
 
-# Of the networks of this project, by the tables of their papers: of each stage all blocks but the first may leave, and in
-# the first stage of ResNet 18, which keeps channels and size, this one too.
+# Of the networks of this project, by the tables of their papers: of each stage all blocks but the first may leave, and
+# in the first stage of ResNet 18, which keeps channels and size, this one too.
 OWN = {
     "resnet18": (5, 8),
     "resnet50": (12, 16),
