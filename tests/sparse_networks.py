@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,7 +14,7 @@ from tta_lite.export.sparse_rewrite import with_zeros
 from tta_lite.models.layers import DepthToSpace
 
 layers = keras.layers
-Part = Callable[[keras.KerasTensor, str], keras.KerasTensor]
+Part = Callable[[Any, str], Any]
 
 
 def pointwise(x, name, channels=8):

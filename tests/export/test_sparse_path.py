@@ -1,4 +1,4 @@
-"""The rules of XNNPACK's sparse path, of hand-made networks; the kernels themselves: measure/device/test_sparse_kernels."""
+"""The rules of XNNPACK's sparse path; the kernels themselves are asked in measure/device/test_sparse_kernels.py."""
 
 from __future__ import annotations
 
