@@ -1,6 +1,6 @@
 """What do XNNPACK's sparse kernels bring, on a network that is on their path and on one that is brought there?
 
-    python benchmarks/bench_sparse.py [--zeros=0,0.7,0.8,0.9]
+    python benchmarks/bench_sparse.py [--zeros=0,0.7,0.8,0.9] [--keep=files]
     python benchmarks/bench_sparse.py --graph=steps/02-g1-g2/model.tflite --zeros=0.7,0.8,0.9
 
 Without --graph: a MobileNet in the manner of Howard et al. (https://arxiv.org/abs/1704.04861) of width 0.5 at 128 x
@@ -41,6 +41,7 @@ _ZEROS = flags.DEFINE_list("zeros", ["0", "0.7", "0.8", "0.9"], "Shares of zeros
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "How often all have their turn.", 1)
 _SECONDS = flags.DEFINE_float("seconds", 1.0, "Of each turn.", 0.05)
 _SIDE = flags.DEFINE_integer("input_size", 128, "Side of the picture in pixels, without --graph.", 32)
+_KEEP = flags.DEFINE_string("keep", None, "A folder for the files, as for `tta-lite counts`.")
 _OUT = flags.DEFINE_string("out", None, "A JSON file for all figures.")
 
 WAYS = {"all": -1, "mixed": ~0x10, "sse": 0x0F}
@@ -69,7 +70,9 @@ def main(argv: list[str]) -> None:
     """Builds, times in turn, prints."""
     del argv
     tflite = Path(_GRAPH.value).read_bytes() if _GRAPH.value else small_network(_SIDE.value)
-    with tempfile.TemporaryDirectory(prefix="bench_sparse_") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench_sparse_") as own:
+        folder = Path(_KEEP.value or own)
+        folder.mkdir(parents=True, exist_ok=True)
         files: dict[tuple[str, str], Path] = {}
         for text in _ZEROS.value:
             dense = with_zeros(tflite, float(text))
@@ -82,7 +85,7 @@ def main(argv: list[str]) -> None:
                 found = sparse_path(forms["sparse"])
                 print(f"{text}: {found.sparse_weights:.1%} of the weights of 1 x 1 convolutions on the path")
             for form, data in forms.items():
-                files[text, form] = Path(folder, f"{text}_{form}.tflite")
+                files[text, form] = folder / f"{text}_{form}.tflite"
                 files[text, form].write_bytes(data)
                 print(f"{text} {form}: {len(data):,} bytes")
         times: dict[str, list[float]] = {}

@@ -31,11 +31,7 @@ def sparse_note(tflite: bytes, *, avx: bool) -> str:
             f"no sparse kernels: {zeros:.0%} of the weights of its 1 x 1 convolutions and dense layers are zero, and "
             "XNNPACK takes them from two of three on"
         )
-    where = (
-        "; on this machine it is as fast as the dense one, as XNNPACK never takes them on an x86 with AVX"
-        if avx
-        else ""
-    )
+    where = f"; {NOT_HERE}" if avx else ""
     if found.taken:
         return f"sparse kernels run {found.sparse_weights:.0%} of these weights{where}"
     try:
