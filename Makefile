@@ -22,13 +22,14 @@ help:  ## show this list
 demo: $(RUNTIME)  ## the case study on synthetic people: set-up, run, table, report
 	$(BIN)/python -m recipes.case_study $(DEMO_FLAGS)
 
-# A process a core. The tests of a file stay together: they share what was built for the first of them.
+# A process a core. The tests of a file stay together: they share what was built for the first of them. In the order of
+# the files: those with the most tests first would leave a few long ones for the end, and a core without work.
 test: check  ## what CI runs: format, lint, types, import order, unit tests, doctests
-	$(BIN)/python -m pytest -m "not slow" --numprocesses=auto --maxprocesses=4 --dist=loadfile $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 # Large networks: two processes are all that 16 GB of memory hold.
 test-all: check  ## the same with the slow tests
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=loadfile $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 # The quick ones first, so that a slip is known within a minute.
 check: $(DEV)  ## format, lint, types and import order only

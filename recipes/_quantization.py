@@ -38,6 +38,9 @@ REPAIRS = flags.DEFINE_list("repairs", [], f"Of {', '.join(REPAIR_NAMES)}: what 
 PER_TENSOR = flags.DEFINE_bool("per_tensor", False, "One scale for a whole weight, not one for each output channel.")
 KEEP_FLOAT = flags.DEFINE_list("keep_float", [], "Layers that stay in float32.")
 KEEP_16X8 = flags.DEFINE_list("keep_16x8", [], "Layers whose activations get 16 bits.")
+WEIGHT_BITS = flags.DEFINE_integer(
+    "weight_bits", 8, "Fewer: kernels hold fewer different weights, and the file after zip is smaller.", 2, 8
+)
 CALIBRATION = flags.DEFINE_string(
     "calibration",
     None,
@@ -46,7 +49,7 @@ CALIBRATION = flags.DEFINE_string(
 CALIBRATION_IMAGES = flags.DEFINE_integer("calibration_images", 100, "Pictures that fix the ranges.", 1)
 
 FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-OF_INTEGERS = (RANGES, REPAIRS, KEEP_FLOAT, KEEP_16X8, CALIBRATION, CALIBRATION_IMAGES)
+OF_INTEGERS = (RANGES, REPAIRS, KEEP_FLOAT, KEEP_16X8, WEIGHT_BITS, CALIBRATION, CALIBRATION_IMAGES)
 KERAS_FILES = (".keras", ".h5", ".hdf5")
 
 
@@ -107,6 +110,7 @@ def spec(source: Callable[[], FloatFile]) -> ExportSpec:
         RANGES.value,
         tuple(REPAIRS.value),
         PER_TENSOR.value,
+        weight_bits=WEIGHT_BITS.value,
         **kept,
     )
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 TASK = flags.DEFINE_string(
     "task",
     None,
-    "image_folder:PATH, pose:<data set>:PATH, digits, mnist:PATH, cifar10:PATH, or <module>:<function>, which gets the "
-    "network.",
+    "image_folder:PATH, pose:<data set>:PATH, digits[:N] (N to learn from), mnist:PATH, cifar10:PATH, or "
+    "<module>:<function>, which gets the network.",
 )
 PIXELS = flags.DEFINE_enum(
     "pixels", None, ("0..255", "0..1", "-1..1", "imagenet"), "What the network expects of its pixels."
@@ -71,6 +71,7 @@ def take(
     *,
     learning_rate: float = 1e-3,
     runtime: Runtime | None = None,
+    clause: str | None = None,
     note: Callable[[], str] = str,
 ) -> Sequence[LedgerEntry]:
     """Takes one step of the guideline, as `tta-lite guideline` would; writes and prints its table -> its two rows."""
@@ -78,7 +79,7 @@ def take(
     from tta_lite.training.fit import FitSettings
 
     fit = FitSettings(max(trial.epochs, 1), learning_rate, seed=SEED.value)
-    entries = take_alone(step, model, task, trial, folder, fit, rules, runtime=runtime)
+    entries = take_alone(step, model, task, trial, folder, fit, rules, runtime=runtime, clause=clause)
     show(step, entries, folder, task, note=note)
     return entries
 

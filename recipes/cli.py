@@ -20,6 +20,7 @@ RECIPES: Mapping[str, str] = {
     "swap_backbone": "recipes.swap_backbone",
     "factorize": "recipes.factorize",
     "remove-channels": "recipes.remove_channels",
+    "remove-layers": "recipes.remove_layers",
     "prune": "recipes.prune",
     "sparse": "recipes.sparse",
     "lottery": "recipes.lottery",

@@ -61,7 +61,7 @@ _BACKBONES = flags.DEFINE_list("backbones", None, "Light networks to try (G1); a
 _WEIGHTS = flags.DEFINE_list("light_weights", [], "What they start from, as mobilenet_v2=imagenet or =<file>.")
 _MACS = flags.DEFINE_list("macs", ["0.7", "0.5", "0.35"], "Shares of the MACs to be left (G2).")
 _CHANNELS = flags.DEFINE_list("channels", ["0.7", "0.5"], "Shares of the MACs to be left when channels are removed.")
-_CRITERION = flags.DEFINE_string("criterion", "l1_norm", "By which channels are chosen, see tta-lite remove-channels.")
+_CRITERION = flags.DEFINE_string("criterion", "taylor", "By which channels are chosen, see tta-lite remove-channels.")
 _DISTIL = flags.DEFINE_bool("distil", True, "A network that lost channels also learns from the one before it.")
 _SPARSITIES = flags.DEFINE_list("sparsities", ["0.5", "0.8"], "Shares of zero weights (G5).")
 _PROMISING = flags.DEFINE_integer("promising", 2, "How many settings of a step are trained at most.", 1)

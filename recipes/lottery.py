@@ -8,7 +8,9 @@ Each seed draws the network anew and trains it; then rounds of pruning take 20 %
 rest goes on from what it was at --rewind_step (weights), from what it is with the learning rates from there (rate), or
 at the last learning rate (fine_tune): the same steps for each. Controls: the ticket's mask on another draw (reinit),
 and its weights under a mask of as many at random places (random_mask). Writes tickets.md, tickets.csv, plots/ and the
-masks of every round; the same command goes on where a killed one stopped.
+masks of every round. With --connect_steps two runs part at each of these steps by the order of their examples, and the
+loss on the straight line between them is written and plotted (connectivity.md); --supermasks scores networks that were
+masked and never trained (supermasks.md). The same command goes on where a killed one stopped.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from recipes import _app, _task
+from recipes import _app, _lottery, _task
 from tta_lite.types import InputError
 
 _MODEL = flags.DEFINE_string("model", None, "A network of tf_keras whose layers are drawn anew; instead of --network.")
@@ -37,6 +39,11 @@ _SCOPE = flags.DEFINE_enum(
 _LAYERS = flags.DEFINE_list("layers", None, "Names or patterns of the layers to prune; all but depthwise ones.")
 _CONTROLS = flags.DEFINE_list("controls", ["reinit", "random_mask"], "What the tickets are held against; may be empty.")
 _CRITERIA = flags.DEFINE_list("criteria", [], "More criteria than large_final, each with weights rewound.")
+_CONNECT_STEPS = flags.DEFINE_list(
+    "connect_steps", [], "Steps at which two runs part, for the loss on the line between."
+)
+_CONNECT_LEFT = flags.DEFINE_float("connect_left", 0.2, "Share of weights left in the ticket that is looked at so too.")
+_SUPERMASKS = flags.DEFINE_bool("supermasks", False, "Score masked networks that were never trained, too.")
 _JIT = flags.DEFINE_bool("jit", True, "Compile with XLA; a network that it cannot compile needs --nojit.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
@@ -69,6 +76,16 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"--{flag.name} must be of {', '.join(known)}. Received: {wrong[0]!r}")
     if not _REWIND.value:
         raise InputError(f"--rewind must name one or more of {', '.join(REWINDS)}. Received: nothing")
+    if wrong := [one for one in _CONNECT_STEPS.value if not one.isdecimal() or int(one) >= _STEPS.value]:
+        raise InputError(
+            f"--connect_steps must be steps of the training, 0 to {_STEPS.value - 1}. Received: {wrong[0]!r}"
+        )
+    if not 0 < _CONNECT_LEFT.value < 1:
+        raise InputError(f"--connect_left must be between 0 and 1. Received: {_CONNECT_LEFT.value}")
+    if _CONNECT_STEPS.value and "weights" not in _REWIND.value:
+        raise InputError(
+            f"--connect_steps looks at a ticket of --rewind=weights. Received: --rewind={_REWIND.value[0]}"
+        )
     schedule = Schedule(
         _STEPS.value, _LEARNING_RATE.value, warmup_steps=_WARMUP_STEPS.value, optimizer=_OPTIMIZER.value
     )
@@ -101,8 +118,9 @@ def main(argv: Sequence[str]) -> None:
         _OUT.value,
         describe_run({holder.name: holder.value for holder in _FLAGS}, recipe="lottery", seed=_task.SEED.value),
         # More of these may be asked for later: each has a folder of its own.
-        display_flags=("seeds", "rewind", "controls", "criteria"),
+        display_flags=("seeds", "rewind", "controls", "criteria", "connect_steps", "connect_left", "supermasks"),
     )
+    searches: list[LotterySearch] = []
     seeds = range(_task.SEED.value, _task.SEED.value + _SEEDS.value)
     dense: list[float] = []
     found: dict[str, list[list[float]]] = {}
@@ -112,6 +130,7 @@ def main(argv: Sequence[str]) -> None:
         search = LotterySearch(
             training, lottery, draw, task.train_data, score, place, seed, lambda line: print(line, flush=True)
         )
+        searches.append(search)
         dense.append(search.dense().score)
         rounds = {rewind: list(search.tickets(rewind)) for rewind in _REWIND.value}
         rounds |= {how: list(search.controls(how, _REWIND.value[0])) for how in _CONTROLS.value}
@@ -132,6 +151,11 @@ def main(argv: Sequence[str]) -> None:
     print(text)
     for line in reports.sentences({curve.name: curve for curve in curves}):
         print(line)
+    if _CONNECT_STEPS.value:
+        steps = sorted({int(one) for one in _CONNECT_STEPS.value})
+        print(_lottery.connectivity(searches, task, steps, _CONNECT_LEFT.value, folder))
+    if _SUPERMASKS.value:
+        print(_lottery.supermasks(searches, task, folder, jit=_JIT.value))
 
 
 if __name__ == "__main__":

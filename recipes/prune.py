@@ -41,6 +41,9 @@ _SKIP_LAYERS = flags.DEFINE_list("skip_layers", [], "--sparsities: names or patt
 _ENDS = flags.DEFINE_bool("ends", True, "--sparsities: the first and the last layer too.")
 _DEPTHWISE = flags.DEFINE_bool("depthwise", False, "--sparsities: depthwise kernels too.")
 _CALIBRATION = flags.DEFINE_integer("calibration_images", 100, "--sparsities: of the int8 files; 0: none are made.", 0)
+_WEIGHT_BITS = flags.DEFINE_list(
+    "weight_bits", [], "--sparsities: more int8 files, whose kernels hold fewer different weights: 5 or 6,5,4."
+)
 _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of the training in which they do.", 1)
 _FINETUNE_RATE = flags.DEFINE_float("finetune_rate", 0.3, "Its learning rate, as a share of --learning_rate.", 0)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
@@ -49,7 +52,7 @@ _BOARD = _timing.define_board()
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
 _FLAGS += [*_timing.FLAGS, *_task.FLAGS]
-_OF_SEVERAL = (_SCHEDULE, _BEGIN, _END, _PATTERN, _LAYERS, _SKIP_LAYERS, _ENDS, _DEPTHWISE, _CALIBRATION)
+_OF_SEVERAL = (_SCHEDULE, _BEGIN, _END, _PATTERN, _LAYERS, _SKIP_LAYERS, _ENDS, _DEPTHWISE, _CALIBRATION, _WEIGHT_BITS)
 flags.adopt_module_key_flags(_timing)
 flags.adopt_module_key_flags(_task)
 
@@ -63,6 +66,7 @@ def main(argv: Sequence[str]) -> None:
         _task.refuse("without --sparsities", _SPARSITY)
     else:
         _task.refuse("with --sparsities", *_OF_SEVERAL)
+    bits = _bits()
     prunings = _prunings() if _SPARSITIES.value else []
     from tta_lite.models.files import load_network
     from tta_lite.report.environment import describe_run
@@ -76,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
     values = {holder.name: holder.value for holder in _FLAGS}
     folder = RunFolder.open(_OUT.value, describe_run(values, recipe="prune", seed=_task.SEED.value))
     if prunings:
-        _several(model, task, prunings, folder)
+        _several(model, task, prunings, bits, folder)
     else:
         _one(model, task, folder)
 
@@ -89,13 +93,15 @@ def _one(model: keras.Model, task: Task, folder: RunFolder) -> None:
     _task.take("G5", model, task, trial, folder, _timing.rules(), learning_rate=_LEARNING_RATE.value)
 
 
-def _several(model: keras.Model, task: Task, prunings: Sequence[Pruning], folder: RunFolder) -> None:
+def _several(
+    model: keras.Model, task: Task, prunings: Sequence[Pruning], bits: tuple[int, ...], folder: RunFolder
+) -> None:
     from tta_lite.guideline.sparsities import SparsityPlan, take_sparsities
     from tta_lite.report import table
     from tta_lite.report.sparsity_plots import write_sparsity_plots
     from tta_lite.training.fit import FitSettings
 
-    plan = SparsityPlan(tuple(prunings), _FINETUNE_EPOCHS.value, _FINETUNE_RATE.value, _CALIBRATION.value)
+    plan = SparsityPlan(tuple(prunings), _FINETUNE_EPOCHS.value, _FINETUNE_RATE.value, _CALIBRATION.value, bits)
     fit = FitSettings(_FINETUNE_EPOCHS.value, _LEARNING_RATE.value, seed=_task.SEED.value)
     entries = take_sparsities(model, task, plan, folder, fit, _timing.rules())
     dataset = str(getattr(getattr(task, "test", None), "name", ""))
@@ -105,6 +111,15 @@ def _several(model: keras.Model, task: Task, prunings: Sequence[Pruning], folder
     for entry in entries:
         print(f"{entry.name}: {entry.details.get('note') or entry.why}")
     print(f"{folder.path}/ has table.md, table.csv, plots/ and the networks and files of every row (steps/)")
+
+
+def _bits() -> tuple[int, ...]:
+    try:
+        return tuple(int(text) for text in _WEIGHT_BITS.value)
+    except ValueError as error:
+        raise InputError(
+            f"--weight_bits must list whole numbers of 2 to 7. Received: {','.join(_WEIGHT_BITS.value)}"
+        ) from error
 
 
 def _prunings() -> list[Pruning]:

@@ -28,7 +28,7 @@ def run(*command: str | Path, cwd: Path, ends_with: int = 0) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == ends_with, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout

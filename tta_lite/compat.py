@@ -13,11 +13,15 @@ from typing import Any
 from unittest import mock
 
 import tf_keras as keras
+from tf_keras.src.applications import convnext
 from tf_keras.src.saving import saving_lib
 
 __all__ = ["keras", "load_model"]
 
 _LOCK = threading.Lock()
+
+# Keras writes ConvNeXt and cannot read it: these layers of its own are not registered.
+_OF_APPLICATIONS = {layer.__name__: layer for layer in (convnext.LayerScale, convnext.StochasticDepth)}
 
 
 class _WeightsInMemory(saving_lib.H5IOStore):
@@ -35,6 +39,6 @@ class _WeightsInMemory(saving_lib.H5IOStore):
 
 
 def load_model(path: str | Path) -> keras.Model:
-    """``keras.models.load_model(path, compile=False, safe_mode=True)``, also for large files in seconds."""
+    """``keras.models.load_model(path, compile=False, safe_mode=True)``, large files in seconds, ConvNeXt too."""
     with _LOCK, mock.patch.object(saving_lib, "H5IOStore", _WeightsInMemory):
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        return keras.models.load_model(path, custom_objects=_OF_APPLICATIONS, compile=False, safe_mode=True)

@@ -52,6 +52,8 @@ class ExportSpec:
       per_tensor: one scale for a whole weight, instead of one for each output channel.
       keep_float: ops of an integer preset that stay in float32, named by the tensor that they write.
       keep_16x8: ops of ``int8`` whose activations get 16 bits.
+      weight_bits: of the integer presets: a kernel holds 2^bits - 1 values an output channel, in codes of 8 bits all
+        the same, so that the file after zip is smaller. 8: as many as int8 has.
     """
 
     preset: str = "fp32"
@@ -62,6 +64,7 @@ class ExportSpec:
     per_tensor: bool = False
     keep_float: tuple[str, ...] = ()
     keep_16x8: tuple[str, ...] = ()
+    weight_bits: int = 8
 
     def __post_init__(self) -> None:
         for name, known in (("preset", PRESETS), ("backend", BACKENDS), ("ranges", RANGE_RULES)):
@@ -78,11 +81,20 @@ class ExportSpec:
             raise InputError(f"Argument `repairs` must hold some of {', '.join(REPAIR_NAMES)}. Received: {unknown}")
         if self.preset not in CALIBRATED_PRESETS:
             idle = [name for name in ("repairs", "keep_float", "keep_16x8") if getattr(self, name)]
+            idle += ["weight_bits"] * (self.weight_bits != 8)
             if idle or self.ranges != "min_max":
                 raise InputError(
-                    f"Ranges, repairs and kept ops are of the presets {', '.join(CALIBRATED_PRESETS)}. "
+                    f"Ranges, repairs, kept ops and weight bits are of the presets {', '.join(CALIBRATED_PRESETS)}. "
                     f"Received: {', '.join(idle or ['ranges'])} with {self.preset}"
                 )
+
+        if type(self.weight_bits) is not int or not 2 <= self.weight_bits <= 8:
+            raise InputError(f"Argument `weight_bits` must be a whole number of 2 to 8. Received: {self.weight_bits!r}")
+        if self.weight_bits < 8 and "adaptive_rounding" in self.repairs:
+            raise InputError(
+                "adaptive_rounding chooses among the codes of 8 bits; with fewer `weight_bits` the others are "
+                f"bias_correction and equalize. Received: {self.weight_bits} bits"
+            )
 
     @property
     def needs_images(self) -> bool:

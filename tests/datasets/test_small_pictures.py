@@ -19,6 +19,9 @@ LABELS = {"train": np.uint8([3, 1, 9]), "t10k": np.uint8([0, 2])}
 PICTURES = {part: RNG.integers(0, 256, (len(labels), 4, 5), dtype=np.uint8) for part, labels in LABELS.items()}
 
 
+TRAIN_LABELS = "train-labels.idx1-ubyte.gz"
+
+
 def idx(array):
     return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
@@ -50,10 +53,24 @@ def test_mnist(mnist_folder):
         ("train-images-idx3-ubyte", idx(PICTURES["t10k"]), "for each of the 2 pictures"),
         ("t10k-images-idx3-ubyte", idx(PICTURES["t10k"].swapaxes(1, 2)), r"of one size, \[4, 5\]"),
         ("t10k-labels.idx1-ubyte.gz", gzip.compress(idx(LABELS["t10k"]))[:-9], "cannot be read"),
+        ("t10k-labels.idx1-ubyte.gz", gzip.compress(idx(LABELS["t10k"])) + b"more", "cannot be read"),
+        ("t10k-images-idx3-ubyte", idx(PICTURES["t10k"][:0]), "must hold pictures. Received: 0 x 4 x 5"),
         ("t10k-labels.idx1-ubyte.gz", gzip.compress(idx(np.uint8([0, 12]))), "0..9. Received: 12 of picture 1"),
     ],
     # Bytes make poor names, and those of a .gz file hold the time.
-    ids=["short", "long", "empty", "floats", "labels_for_pictures", "two_pictures", "other_size", "cut_gz", "label_12"],
+    ids=[
+        "short",
+        "long",
+        "empty",
+        "floats",
+        "labels_for_pictures",
+        "two_pictures",
+        "other_size",
+        "cut_gz",
+        "long_gz",
+        "no_pictures",
+        "label_12",
+    ],
 )
 def test_damaged_files_of_mnist(mnist_folder, name, data, words):
     (mnist_folder / name).write_bytes(data)
@@ -65,8 +82,25 @@ def test_a_folder_without_mnist(mnist_folder, tmp_path):
     (mnist_folder / "t10k-images-idx3-ubyte").unlink()
     with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz.*Received: none"):
         mnist.read_mnist(mnist_folder)
-    with pytest.raises(InputError, match="must exist"):
-        mnist.read_mnist(tmp_path / "nowhere")
+    for path, words in ((tmp_path / "nowhere", "which is not there"), (mnist_folder / TRAIN_LABELS, "a file")):
+        with pytest.raises(InputError, match=f"its four files.*{words}"):
+            mnist.read_mnist(path)
+
+
+def test_the_published_head_of_mnist(tmp_path):
+    """As the tables of its page have it: 0x00000803, 60000, 28, 28, and 0x00000801, 60000, the highest byte first."""
+    file = tmp_path / "head"
+    file.write_bytes(bytes.fromhex("00000803 0000ea60 0000001c 0000001c") + bytes(range(256)) * 183750)
+    pictures = mnist.read_idx(file, 3)
+    assert pictures.shape == (60000, 28, 28)
+    # Pixels are row by row: the second row begins with byte 28, the second picture with byte 784 (784 - 3 x 256 = 16).
+    assert (pictures[0, 0, 1], pictures[0, 1, 0], pictures[1, 0, 0]) == (1, 28, 16)
+    file.write_bytes(gzip.compress(bytes.fromhex("00000801 0000ea60") + bytes(60000), 1))
+    assert mnist.read_idx(file, 1).shape == (60000,)
+    # What a product in 64 bits would take for 0.
+    file.write_bytes(bytes.fromhex("00000803 00010000 00010000 80000000") + b"")
+    with pytest.raises(InputError, match=f"Expected: {16 + 2**63} bytes. Received: 16"):
+        mnist.read_idx(file, 3)
 
 
 NAMES = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
@@ -112,6 +146,40 @@ def test_cifar10_with_a_file_missing_or_cut(cifar_folder):
         cifar10.read_cifar10(cifar_folder)
 
 
+def text(word):
+    """A string as Python 2 pickles it: SHORT_BINSTRING, its length, its bytes."""
+    return b"U" + bytes([len(word)]) + word
+
+
+def test_a_batch_as_python_2_wrote_it(tmp_path):
+    """The opcodes of protocol 2 by hand: the files on the page of CIFAR-10 come from Python 2's cPickle."""
+    rows = PLANES[:2].reshape(2, -1)
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00t" + text(b"b") + b"tR"
+        # Its state: version, shape (2, 3072), dtype u1, whether in Fortran's order, the bytes (BINSTRING).
+        b"(K\x01(K\x02M\x00\x0ctcnumpy\ndtype\n(" + text(b"u1") + b"K\x00K\x01tR(K\x03" + text(b"|")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T" + struct.pack("<i", rows.size) + rows.tobytes() + b"tb"
+    )  # fmt: skip
+    pairs = [
+        (b"batch_label", text(b"training batch 1 of 5")), (b"labels", b"](K\x06K\x09e"), (b"data", array),
+        (b"filenames", b"](" + text(b"leptodactylus_pentadactylus_s_000004.png") + text(b"camion_s_000148.png") + b"e"),
+    ]  # fmt: skip
+    file = tmp_path / "data_batch_1"
+    file.write_bytes(b"\x80\x02}(" + b"".join(text(key) + value for key, value in pairs) + b"u.")
+    assert pickle.loads(file.read_bytes(), encoding="bytes")[b"labels"] == [6, 9]
+    pictures, labels = cifar10.read_python(file)
+    np.testing.assert_array_equal(pictures, PLANES[:2].transpose(0, 2, 3, 1))
+    assert labels.tolist() == [6, 9]
+
+
+def test_no_folder_of_cifar10(tmp_path):
+    archive = tmp_path / "cifar-10-binary.tar.gz"
+    archive.write_bytes(b"")
+    for path, words in ((tmp_path / "nowhere", "which is not there"), (archive, "an archive must be unpacked")):
+        with pytest.raises(InputError, match=words):
+            cifar10.read_cifar10(path)
+
+
 class Evil:
     def __reduce__(self):
         return print, ("a pickle ran code",)
@@ -145,6 +213,17 @@ def test_digits_are_scikit_learns():
     # Every picture is there once: as multisets of rows.
     assert sorted(map(bytes, np.uint8(np.rint(known.images * 255 / 16)))) == sorted(map(bytes, whole))
     np.testing.assert_array_equal(np.bincount(known.target), np.bincount(train.labels) + np.bincount(test.labels))
+
+
+def test_fewer_digits_to_learn_from_are_more_to_score():
+    pytest.importorskip("sklearn")
+    (many, few), (most, rest) = zip(read_digits(), read_digits(100), strict=True)
+    assert (len(few), len(rest)) == (100, 1697)
+    np.testing.assert_array_equal(few.pictures, many.pictures[-100:])
+    np.testing.assert_array_equal(rest.labels, np.concatenate([most.labels, many.labels[:-100]]))
+    for count in (0, 1797):
+        with pytest.raises(InputError, match=f"1 to 1796 .*Received: {count}"):
+            read_digits(count)
 
 
 def test_arrays_that_are_no_pictures():

@@ -84,8 +84,8 @@ def test_one_that_does_not_come_back_is_ended(whole, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(module, "CHILD", "forever")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(InputError, match=r"nothing came back within 2 s when it gets its tensors"):
-        open_safely(whole, timeout_s=2)
+    with pytest.raises(InputError, match=r"nothing came back within 8 s when it gets its tensors"):
+        open_safely(whole, timeout_s=8)
 
 
 def test_a_child_that_cannot_start_is_no_fault_of_the_file(whole, monkeypatch):
@@ -204,7 +204,7 @@ def test_offsets_that_point_anywhere_end_in_one_error_of_the_child(whole, place)
     changed = bytearray(whole)
     struct.pack_into("<i", changed, 0 if place == "root" else struct.unpack_from("<i", whole)[0], 0x7FFFFFF0)
     with pytest.raises(InputError, match=r"Received: \d+ bytes$"):
-        open_safely(bytes(changed), timeout_s=20)
+        open_safely(bytes(changed), timeout_s=120)
 
 
 def test_the_child_loads_no_tensorflow(whole):

@@ -35,7 +35,7 @@ def files(tmp_path_factory):
 
 def _run(*flags):
     command = [sys.executable, "-m", "recipes.benchmark", *map(str, flags)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
 def test_two_files_are_compared_and_written(files, tmp_path):

@@ -29,7 +29,7 @@ SETTINGS = {"PATH": "/usr/bin:/bin", "ROUNDS": "2", "COOL_DOWN": "0", "PROFILE_R
 def tta_lite(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "recipes.cli", *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")

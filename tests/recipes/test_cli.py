@@ -17,7 +17,7 @@ ROOT = Path(cli.__file__).resolve().parents[1]
 def _run(*words, module="recipes.cli", options=()):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, *options, "-m", module, *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)])

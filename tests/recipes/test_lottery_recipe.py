@@ -19,7 +19,7 @@ def run(capfd):
         yield typed(module, capfd)
 
 
-def test_a_search_over_two_seeds(run, tmp_path):
+def test_a_search_over_two_seeds(run, tmp_path, monkeypatch):
     words = (*QUICK, "--rewind=weights,rate", "--controls=reinit", "--criteria=movement", f"--out={tmp_path}/run")
     code, out, err = run(*words)
     assert code == 0, err
@@ -36,6 +36,20 @@ def test_a_search_over_two_seeds(run, tmp_path):
     assert code == 0, err
     # Nothing is trained again.
     assert "seed 1" not in out and (tmp_path / "run/tickets.csv").read_text() == before
+    # More may be asked of a search that is done: two runs from a step, and masks without training.
+    # Masks that are learnt have tests of their own.
+    monkeypatch.setattr("tta_lite.training.lottery_untrained.LEARNED", {})
+    code, out, err = run(*words, "--seeds=1", "--connect_steps=10", "--connect_left=0.7", "--supermasks")
+    assert code == 0, err
+    table = (tmp_path / "run/connectivity.md").read_text()
+    assert table.strip() in out and "ticket of 64 %: test error" in table
+    assert [row.split(" |")[0] for row in table.splitlines()[4:]] == ["| 10"]
+    for name in ("barrier", "lines"):
+        assert (tmp_path / f"run/plots/{name}.png").read_bytes().startswith(b"\x89PNG")
+    rows = (tmp_path / "run/supermasks.md").read_text().splitlines()[4:]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| no mask", "| large final", "| large final, same sign", "| large final, same sign, +-constant"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -50,6 +64,9 @@ def test_a_search_over_two_seeds(run, tmp_path):
         (("--controls=luck",), "--controls must be of .* Received: 'luck'"),
         (("--criteria=luck",), "--criteria must be of .* Received: 'luck'"),
         (("--layers=none*",), "which is none"),
+        (("--connect_steps=0,20",), r"--connect_steps must be steps of the training, 0 to 19\. Received: '20'"),
+        (("--connect_steps=5", "--connect_left=1"), "--connect_left must be between 0 and 1"),
+        (("--connect_steps=5", "--rewind=rate"), "--connect_steps looks at a ticket of --rewind=weights"),
     ],
 )
 def test_mistakes_end_before_any_training(run, tmp_path, words, message):

@@ -62,12 +62,12 @@ class Board:
         )  # fmt: skip
 
     def ends_in_one_error(self, process: subprocess.Popen[str]) -> str:
-        _, said = process.communicate(timeout=90)
+        _, said = process.communicate(timeout=600)
         assert process.returncode == 2, said
         (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
         assert "Traceback" not in said and line.count("Received: ") <= 1
         assert not self.out.exists() and not list(self.out.parent.glob(".*"))
-        assert becomes_true(lambda: not os.listdir(self.server.temporary), 20)
+        assert becomes_true(lambda: not os.listdir(self.server.temporary), 120)
         return line
 
 
@@ -78,7 +78,7 @@ def board(server: SshServer, network: Path, tmp_path: Path) -> Board:
 
 def test_a_network_is_timed_there_and_nothing_is_left(board: Board) -> None:
     process = board.start(f"--graph={shutil.copy(board.network, board.out.parent / 'other.tflite')}", "--rounds=2")
-    printed, said = process.communicate(timeout=90)
+    printed, said = process.communicate(timeout=600)
     assert process.returncode == 0, said
     assert "times as fast as" in printed and "C runner" in printed
     rows = json.loads(board.out.read_text())["benchmarks"]
@@ -144,23 +144,23 @@ def test_a_hung_command(board: Board) -> None:
 
 def test_a_dropped_connection(board: Board) -> None:
     process = board.start("--num_runs=1000000", "--min_secs=1000")
-    assert becomes_true(lambda: runs_there(board), 60)
+    assert becomes_true(lambda: runs_there(board), 120)
     threading.Timer(0.2, board.server.signal_sessions, [signal.SIGKILL]).start()
     assert "connection was lost" in board.ends_in_one_error(process)
-    assert becomes_true(lambda: not runs_there(board), 20)
+    assert becomes_true(lambda: not runs_there(board), 120)
 
 
 def test_a_killed_run(board: Board) -> None:
     process = board.start("--num_runs=1000000", "--min_secs=1000")
-    assert becomes_true(lambda: runs_there(board), 60)
+    assert becomes_true(lambda: runs_there(board), 120)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=600)
     assert not board.out.exists()
-    assert becomes_true(lambda: not runs_there(board), 20)
-    assert becomes_true(lambda: not os.listdir(board.server.temporary), 20)
+    assert becomes_true(lambda: not runs_there(board), 120)
+    assert becomes_true(lambda: not os.listdir(board.server.temporary), 120)
     # The next one finds nothing in its way.
     started = time.monotonic()
     again = board.start()
-    again.communicate(timeout=90)
-    assert again.returncode == 0 and time.monotonic() - started < 60
+    again.communicate(timeout=600)
+    assert again.returncode == 0 and time.monotonic() - started < 400
     assert np.isfinite(json.loads(board.out.read_text())["benchmarks"][0]["latency_ms"]["p50"])

@@ -14,7 +14,7 @@ from tta_lite.training.pruning import layer_sparsities
 
 TASK = "--task=tests.recipes.test_prune_recipe:make_task"
 QUICK = ("--num_threads=1", "--rounds=1", "--num_runs=2", "--min_secs=0")
-ROWS = ["dense", "dense int8", "50 %", "50 % int8", "75 %", "75 % int8"]
+ROWS = [f"{share}{preset}" for share in ("dense", "50 %", "75 %") for preset in ("", " int8", " int8, 4 bits")]
 
 
 def make_task(model):
@@ -41,24 +41,28 @@ def read(folder) -> list[dict]:
 
 def test_several_sparsities(run, net, tmp_path):
     words = (net, TASK, "--sparsities=0.5,0.75", "--finetune_epochs=1", "--calibration_images=4", "--skip_layers=heat*",
-             f"--out={tmp_path}", *QUICK)  # fmt: skip
+             "--weight_bits=4", f"--out={tmp_path}", *QUICK)  # fmt: skip
     code, out, err = run(*words)
     assert code == 0, err
     rows = read(tmp_path)
     assert [row["name"] for row in rows] == ROWS
-    assert [row["details"]["sparsity"] for row in rows] == [0, 0, 0.5, 0.5, 0.75, 0.75]
+    assert [row["details"]["sparsity"] for row in rows] == [0, 0, 0, 0.5, 0.5, 0.5, 0.75, 0.75, 0.75]
     assert all(row["verdict"] == "taken" and row["report"]["accuracy"] is not None for row in rows)
-    folders = ["00-none", "01-dense-int8", "02-50", "03-50-int8", "04-75", "05-75-int8"]
+    folders = ["00-none", "01-dense-int8", "02-dense-int8-4-bits", "03-50", "04-50-int8", "05-50-int8-4-bits", "06-75",
+               "07-75-int8", "08-75-int8-4-bits"]  # fmt: skip
     for place, (row, folder) in enumerate(zip(rows, folders, strict=True)):
         file = (tmp_path / "steps" / folder / "model.tflite").read_bytes()
-        dense = (tmp_path / "steps" / folders[place % 2] / "model.tflite").read_bytes()
+        first = int(place % 3 > 0)
+        dense = (tmp_path / "steps" / folders[first] / "model.tflite").read_bytes()
         assert row["report"]["size_bytes"] == len(file)
         # `zip` is deflate at level 9 and some bytes of the archive around it.
         ratio = len(zlib.compress(dense, 9)) / len(zlib.compress(file, 9))
         assert row["details"]["zip_ratio"] == pytest.approx(ratio, rel=0.01)
-        assert place < 2 or f"{row['name']}: the zip of {ROWS[place % 2]} is {ratio:.1f}"[:-1] in out
-    assert rows[4]["details"]["zip_ratio"] > rows[2]["details"]["zip_ratio"] > 1.1
-    for folder, share in (("02-50", 0.5), ("04-75", 0.75)):
+        assert place < 2 or f"{row['name']}: the zip of {ROWS[first]} is {ratio:.1f}"[:-1] in out
+    assert rows[6]["details"]["zip_ratio"] > rows[3]["details"]["zip_ratio"] > 1.1
+    for place in (2, 5, 8):
+        assert rows[place]["details"]["zip_ratio"] > rows[place - 1]["details"]["zip_ratio"]
+    for folder, share in (("03-50", 0.5), ("06-75", 0.75)):
         found = layer_sparsities(load_network(tmp_path / "steps" / folder / "model.keras"))
         assert found == {"stem": pytest.approx(share, abs=0.01), "down": 0, "narrow": pytest.approx(share, abs=0.01),
                          "deconv1": pytest.approx(share, abs=0.01), "heatmaps": 0}  # fmt: skip
@@ -71,11 +75,11 @@ def test_several_sparsities(run, net, tmp_path):
     table = (tmp_path / "table.md").read_text()
     assert all(f"| {name} |" in table for name in ROWS) and (tmp_path / "table.csv").exists()
     # As if it had been killed before the last row: the others stay as they are.
-    (tmp_path / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:5]))
+    (tmp_path / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:8]))
     code, said, err = run(*words)
     assert code == 0, err
     again = read(tmp_path)
-    assert [row["name"] for row in again] == ROWS and "[6/6]" in said and "[5/6]" not in said
+    assert [row["name"] for row in again] == ROWS and "[9/9]" in said and "[8/9]" not in said
     assert [row["report"]["accuracy"] for row in again] == [row["report"]["accuracy"] for row in rows]
 
 
@@ -90,6 +94,9 @@ def test_several_sparsities(run, net, tmp_path):
         (("--sparsities=0.5", "--layers=stem_relu"), "Received: 'stem_relu', a ReLU"),
         (("--sparsities=0.5", "--skip_layers=block_*"), "Received: 'block_*'"),
         (("--sparsities=0.5", "--pattern=1:4"), "With the pattern 1:4 the sparsity is 0.75. Received: 0.5"),
+        (("--sparsities=0.5", "--weight_bits=five"), "must list whole numbers of 2 to 7. Received: five"),
+        (("--sparsities=0.5", "--weight_bits=1"), "a whole number of 2 to 8. Received: 1"),
+        (("--sparsities=0.5", "--weight_bits=8"), "numbers below 8, each once"),
         (("--sparsities=0.5", "--sparsity=0.5"), "--sparsity"),
         (("--pattern=2:4",), "--pattern"),
     ],

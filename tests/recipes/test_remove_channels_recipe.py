@@ -63,6 +63,25 @@ def test_structure_alone(run, net, tmp_path):
     assert smaller.output_shape == (None, 8, 8, 3)
 
 
+def test_down_to_a_latency(run, net, tmp_path, monkeypatch):
+    """Found by halving, with a clock that counts the parameters."""
+    counted = []
+
+    def milliseconds(model: keras.Model, rules: object) -> float:
+        counted.append(model.count_params())
+        return counted[-1] / 100
+
+    monkeypatch.setattr("tta_lite.guideline.timing.milliseconds", milliseconds)
+    whole = load_network(net.removeprefix("--model=")).count_params()
+    words = ("--floor=4", "--round_to=4", f"--out={tmp_path}/run", *QUICK)
+    code, _, err = run(net, f"--latency_ms={0.7 * whole / 100:.2f}", *words)
+    assert code == 0, err
+    smaller = load_network(tmp_path / "run/steps/01-channels/model.keras").count_params()
+    # Nothing larger that was tried keeps the limit.
+    assert smaller == max(count for count in counted if count <= 0.7 * whole)
+    assert rows(tmp_path)[1]["why"].endswith(" ms")
+
+
 def test_the_step_by_itself_gives_the_files_of_the_ladder(run, net, tmp_path):
     """Same network, setting and seed: bit by bit, with a teacher and fitted to the same pictures."""
     model, fit = load_network(net.removeprefix("--model=")), FitSettings(1, seed=3, tensorboard=False)
@@ -94,16 +113,16 @@ def test_the_step_by_itself_gives_the_files_of_the_ladder(run, net, tmp_path):
     assert all(np.array_equal(one, other) for one, other in zip(*weights, strict=True))
     alone = rows(tmp_path)[1]
     assert alone["verdict"] == "taken" and alone["report"]["accuracy"] == inside.report.accuracy
-    assert "channels: taken. asked for: channels by l1_norm, 70% of the MACs" in out
+    assert "channels: taken. asked for: channels by taylor, 70% of the MACs" in out
 
 
 def test_without_a_teacher_it_learns_something_else(run, net, tmp_path):
-    """And by a criterion that asks the loss which channels matter."""
+    """And by a criterion that asks no loss."""
     found = []
     for more in (("--nodistil",), ()):
         folder = tmp_path / str(len(found))
         code, _, err = run(
-            net, TASK, "--criterion=taylor", "--macs=0.7", "--finetune_epochs=1", "--calibration_images=4", *more,
+            net, TASK, "--criterion=hrank", "--macs=0.7", "--finetune_epochs=1", "--calibration_images=4", *more,
             f"--out={folder}/run", *QUICK,
         )  # fmt: skip
         assert code == 0, err

@@ -30,7 +30,7 @@ def artifact(tmp_path_factory):
 def _run(*words, options=()):
     command = [sys.executable, *options, "-m", "recipes.cli", "verify", *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def test_a_right_artifact_by_path_and_by_flag_and_without_tensorflow(artifact):

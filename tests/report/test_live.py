@@ -219,7 +219,7 @@ def test_a_terminal_is_left_as_it_was(how):
             break
         seen += part
     os.close(leader)
-    assert (process.wait(timeout=60) == 0) == (how == "ends"), seen.decode()
+    assert (process.wait(timeout=600) == 0) == (how == "ends"), seen.decode()
     text = seen.decode()
     for line in ("a line of the log", "[2/7] G1: a line", "a print", "a warning", "step 2/7", "at most"):
         assert line in text

@@ -74,7 +74,7 @@ def test_tasks_by_name():
     found = find_task("digits", edges, pixels="-1..1", batch_size=32)
     assert (found.steps_per_epoch, found.channels, found.mirror) == (37, 1, False)
     for spec, changes, words in (
-        ("digits:here", {}, "A task is one of"),
+        ("digits:here", {}, "a whole number of digits .*Received: .digits:here."),
         ("mnist", {}, "A task is one of"),
         ("digits", {"pixels": "imagenet"}, "grey"),
         ("digits", {"model": Edges(picture=(8, 8, 1), output=(4,), softmax=False)}, "each of the 10 classes of digits"),

@@ -186,11 +186,24 @@ def test_the_same_seed_gives_the_same_weights_stopped_or_not(taught, make_net, m
     ]
 
 
-def test_a_network_in_16_bits_learns_from_a_teacher_in_32(make_net, make_task, tmp_path):
-    given = FitSettings(1, precision="mixed_bfloat16", tensorboard=False, distillation=Distillation(make_net()))
+@pytest.mark.parametrize("how", [{"precision": "mixed_bfloat16"}, {"precision": "mixed_float16"}], ids=str)
+def test_a_network_in_16_bits_learns_from_a_teacher_in_32(make_net, make_task, tmp_path, how):
+    given = FitSettings(1, tensorboard=False, distillation=Distillation(make_net()), **how)
     after = fit(Candidate(make_net()), make_task(), given, tmp_path, write=silent).model
     assert {layer.compute_dtype for layer in after.layers} == {"float32"}
     assert 0 < float(history(tmp_path)[0]["distillation"]) < 1
+
+
+def test_replicas_learn_what_one_device_learns(make_net, make_task, tmp_path):
+    given = FitSettings(1, tensorboard=False, distillation=Distillation(make_net()))
+    weights = []
+    for name in ("none", "mirrored"):
+        chosen = dataclasses.replace(given, strategy=name)
+        weights.append(
+            fit(Candidate(make_net()), make_task(), chosen, tmp_path / name, write=silent).model.get_weights()
+        )
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_a_pruned_network_has_a_teacher_too(make_net, make_task, tmp_path):

@@ -77,7 +77,7 @@ def cluster(tmp_path_factory):
             stack.callback(running[-1].kill)
         with contextlib.suppress(subprocess.TimeoutExpired):
             for one in running:
-                one.wait(timeout=120)
+                one.wait(timeout=600)
         codes = [one.poll() for one in running]
     assert codes == [0] * WORKERS, "\n\n".join((folder / "log.txt").read_text()[-3000:] for folder in folders)
     return folders

@@ -39,7 +39,8 @@ def read_cifar10(folder: str | Path) -> tuple[PictureArrays, PictureArrays]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"The folder of CIFAR-10 must exist. Received: {str(folder)!r}")
+        what = "a file; an archive must be unpacked" if folder.is_file() else "which is not there"
+        raise InputError(f"CIFAR-10 must be a folder with its six files. Received: {str(folder)!r}, {what}")
     for inner in INNER:
         for suffix, read in ((".bin", read_binary), ("", read_python)):
             files = [folder / inner / f"{name}{suffix}" for name in (*TRAIN, *TEST)]
@@ -60,7 +61,10 @@ def read_binary(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       InputError: it is truncated, or holds something else.
     """
-    data = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    try:
+        data = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read. Expected: a binary batch of CIFAR-10. Received: {error}") from error
     if not len(data) or len(data) % (1 + PICTURE):
         raise InputError(
             f"{path} is truncated or damaged. Expected: records of {1 + PICTURE} bytes. Received: {len(data)} bytes"

@@ -13,15 +13,18 @@ from tta_lite.types import InputError
 
 CLASSES = tuple("0123456789")
 # A third is scored.
-TEST = 597
+TRAIN = 1200
 LEVELS = 16
 
 
-def read_digits() -> tuple[PictureArrays, PictureArrays]:
-    """-> 1,200 digits to learn from and 597 to score, each [8, 8, 1]; always the same ones.
+def read_digits(train: int = TRAIN) -> tuple[PictureArrays, PictureArrays]:
+    """-> digits to learn from and all others to score, each [8, 8, 1]; always the same ones.
+
+    Args:
+      train: how many to learn from, one or more of the 1,797, and not all.
 
     Raises:
-      InputError: scikit-learn is not installed.
+      InputError: scikit-learn is not installed, or `train` is out of its range.
 
     Example:
       >>> [part.pictures.shape for part in read_digits()]
@@ -38,6 +41,12 @@ def read_digits() -> tuple[PictureArrays, PictureArrays]:
     pictures = np.rint(found.images * (255 / LEVELS)).astype(np.uint8)[..., None]
     # The file is in the order of its writers.
     order = np.random.default_rng(0).permutation(len(pictures))
-    parts = (("digits train", order[TEST:]), ("digits test", order[:TEST]))
-    train, test = (PictureArrays(name, pictures[part], found.target[part], CLASSES) for name, part in parts)
-    return train, test
+    if not 0 < train < len(order):
+        raise InputError(
+            f"Of the {len(order)} digits 1 to {len(order) - 1} are there to learn from; the rest is scored. Received: "
+            f"{train}"
+        )
+    test = len(order) - train
+    parts = (("digits train", order[test:]), ("digits test", order[:test]))
+    first, last = (PictureArrays(name, pictures[part], found.target[part], CLASSES) for name, part in parts)
+    return first, last

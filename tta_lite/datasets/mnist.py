@@ -7,6 +7,7 @@ unsigned bytes), the number of dimensions, each dimension as four bytes with the
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -34,11 +35,14 @@ def read_mnist(folder: str | Path) -> tuple[PictureArrays, PictureArrays]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"The folder of MNIST must exist. Received: {str(folder)!r}")
+        what = "a file" if folder.is_file() else "which is not there"
+        raise InputError(f"MNIST must be a folder with its four files. Received: {str(folder)!r}, {what}")
     parts = []
     for part, name in (("train", "MNIST train"), ("t10k", "MNIST test")):
         files = [_file(folder, f"{part}-{kind}", dims) for kind, dims in (("images", 3), ("labels", 1))]
         pictures, labels = (read_idx(file, dims) for file, dims in zip(files, (3, 1), strict=True))
+        if not pictures.size:
+            raise InputError(f"{files[0]} must hold pictures. Received: {' x '.join(map(str, pictures.shape))} values")
         if len(pictures) != len(labels):
             raise InputError(
                 f"{files[1]} must have a label for each of the {len(pictures)} pictures of {files[0]}. Received: "
@@ -78,7 +82,7 @@ def read_idx(path: str | Path, dims: int) -> np.ndarray:
             f"{bytes((0, 0, UNSIGNED_BYTE, dims)).hex(' ')}. Received: {data[:4].hex(' ') or 'an empty file'}"
         )
     shape = struct.unpack(f">{dims}I", data[4:start])
-    expected = start + int(np.prod(shape, dtype=np.int64))
+    expected = start + math.prod(shape)
     if len(data) != expected:
         raise InputError(
             f"{path} is truncated or damaged: its head says {' x '.join(map(str, shape))}. Expected: {expected} bytes. "

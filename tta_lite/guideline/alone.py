@@ -28,6 +28,7 @@ def take_alone(
     rules: Mapping[str, Any],
     *,
     runtime: Runtime | None = None,
+    clause: str | None = None,
     write: Callable[[str], Any] = say,
 ) -> list[LedgerEntry]:
     """Takes one setting of one step, whether it pays or not, and measures before and after.
@@ -36,7 +37,7 @@ def take_alone(
     bit by bit. A call that was killed goes on where it was.
 
     Args:
-      step: its name, one of `tta_lite.guideline.settings.CLAUSES`.
+      step: its name, one of `tta_lite.guideline.settings.CLAUSES`, or another with a `clause`.
       model: the network before the step.
       task: its data, loss and metric.
       trial: the setting.
@@ -44,6 +45,7 @@ def take_alone(
       fit: how it is trained, if it needs that; its learning rate is multiplied by the trial's.
       rules: by which the two files are timed.
       runtime: of the board, which must run the file; None: no board is asked.
+      clause: of the guideline; that of the step if not given.
       write: where progress goes.
 
     Returns:
@@ -68,7 +70,7 @@ def take_alone(
             raise InputError(f"{step} by {trial.label} cannot be taken here. Received: {spoken(sketch.fault)}")
         bench.remember(step, {"trials": [{"name": trial.name, "status": "promising"}]})
     entry = bench.finish(step, trial.name)
-    entry = dataclasses.replace(entry, name=step, clause=CLAUSES[step])
+    entry = dataclasses.replace(entry, name=step, clause=clause or CLAUSES[step])
     if entry.details.get("fault"):
         entries = [first, dataclasses.replace(entry, why=str(entry.details["fault"]))]
         rows = time_together(entries[:1], {START: bench.file(START)}, rules) + entries[1:]

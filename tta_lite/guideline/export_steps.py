@@ -45,7 +45,10 @@ def export_trial(candidate: Candidate, export: ExportSpec) -> Trial:
         return dataclasses.replace(candidate, export=export, trail=(*candidate.trail, export.preset))
 
     # Integers throughout are what 6.2.1 is about, and what boards are built for; weights alone are for the rest.
-    return Trial(export.preset, reason(f"label_{export.preset}"), make, ahead=int(export.preset == "int8"))
+    label = reason(f"label_{export.preset}")
+    if export.weight_bits < 8:
+        label = reason("label_weight_bits", label=label, bits=export.weight_bits)
+    return Trial(export.preset, label, make, ahead=int(export.preset == "int8"))
 
 
 def after_integers(setting: Setting, state: State) -> list[Reason]:

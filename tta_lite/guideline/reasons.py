@@ -140,6 +140,7 @@ ENGLISH: dict[str, str] = {
     "label_file": "{label}, {preset}",
     "label_scratch": "{name} (from scratch)",
     "label_pconv": "{label} + PConv {channels}",
+    "label_weight_bits": "{label}, weights of {bits} bits",
     "label_sparse": "{label}, {share} sparse",
     # What a row's reader should know.
     "note_zeros": "{share} of the weights of convolutions are zero.",

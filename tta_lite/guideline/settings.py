@@ -62,7 +62,7 @@ class Settings:
     weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
     macs: tuple[float, ...] = (0.7, 0.5, 0.35)
     channels: tuple[float, ...] = (0.7, 0.5)
-    criterion: str = "l1_norm"
+    criterion: str = "taylor"
     distil: bool = True
     sparsities: tuple[float, ...] = (0.5, 0.8)
     calibration_images: int = 100

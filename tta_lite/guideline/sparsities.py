@@ -35,12 +35,14 @@ class SparsityPlan:
       epochs: of the training in which zeros come, for each of them.
       rate: its learning rate, as a share of the run's.
       calibration_images: of the int8 files; 0: no int8 files.
+      weight_bits: more int8 files, whose kernels hold fewer different weights, see `ExportSpec`; biases are corrected.
     """
 
     prunings: tuple[Pruning, ...]
     epochs: int = 2
     rate: float = 0.3
     calibration_images: int = 100
+    weight_bits: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         shares = [pruning.sparsity for pruning in self.prunings]
@@ -51,6 +53,26 @@ class SparsityPlan:
                 "A plan needs one epoch or more, a rate above 0 and at most 1, and 0 or more calibration images. "
                 f"Received: {self.epochs}, {self.rate} and {self.calibration_images}"
             )
+        for bits in self.weight_bits:
+            self.export(bits)
+        if len({8, *self.weight_bits}) <= len(self.weight_bits):
+            raise InputError(
+                f"`weight_bits` holds numbers below 8, each once; 8 bits are tried anyway. Received: {self.weight_bits}"
+            )
+        if self.weight_bits and not self.calibration_images:
+            raise InputError("`weight_bits` are of int8 files, which need calibration images. Received: none of them")
+
+    @property
+    def exports(self) -> dict[str, ExportSpec]:
+        """The int8 files of each row, by what is added to its name: ``int8``, ``int8, 5 bits``."""
+        if not self.calibration_images:
+            return {}
+        return {INT8: self.export(8)} | {f"{INT8}, {bits} bits": self.export(bits) for bits in self.weight_bits}
+
+    def export(self, bits: int) -> ExportSpec:
+        """-> how an int8 file with so many bits a weight is made."""
+        repairs = ("bias_correction",) if bits < 8 else ()
+        return ExportSpec(INT8, self.calibration_images or 1, repairs=repairs, weight_bits=bits)
 
 
 def row_of(pruning: Pruning) -> str:
@@ -86,9 +108,15 @@ def take_sparsities(
       write: where progress goes.
 
     Returns:
+<<<<<<< HEAD
       the rows ``dense``, ``dense int8``, ``50 %``, ``50 % int8``, ...; `details` hold ``sparsity`` (0..1), ``preset``,
       ``zip_ratio``, the zip of the dense file of that preset over that of the row, and of pruned rows
       ``sparse_kernels``, the rule that keeps the file off XNNPACK's sparse path.
+=======
+      the rows ``dense``, ``dense int8``, ``50 %``, ``50 % int8``, ``50 % int8, 5 bits``, ...; `details` hold
+      ``sparsity`` (0..1), ``preset`` (``fp32``, ``int8``, ``int8, 5 bits``) and ``zip_ratio``: the zip of the dense
+      float32 or 8-bit file over that of the row.
+>>>>>>> main
 
     Raises:
       InputError: the network cannot be pruned so, or the files cannot be made; before anything is trained.
@@ -96,13 +124,13 @@ def take_sparsities(
     for pruning in plan.prunings:
         pruning.check(model)
     rows: dict[str, tuple[float, str, Callable[[Workshop], Trial]]] = {}
-    if plan.calibration_images:
-        rows[f"{DENSE} {INT8}"] = 0.0, INT8, functools.partial(_quantised, source=START, plan=plan)
+    for preset, export in plan.exports.items():
+        rows[f"{DENSE} {preset}"] = 0.0, preset, functools.partial(_quantised, source=START, export=export)
     for pruning in plan.prunings:
         name, share = row_of(pruning), pruning.sparsity
         rows[name] = share, "fp32", functools.partial(_pruned, model=model, pruning=pruning, plan=plan)
-        if plan.calibration_images:
-            rows[f"{name} {INT8}"] = share, INT8, functools.partial(_quantised, source=name, plan=plan)
+        for preset, export in plan.exports.items():
+            rows[f"{name} {preset}"] = share, preset, functools.partial(_quantised, source=name, export=export)
     entries = journal.read_ledger()
     if len(entries) > len(rows) and all(entry.details.get("timing") for entry in entries if _usable(entry)):
         return entries
@@ -151,8 +179,8 @@ def _pruned(bench: Workshop, *, model: keras.Model, pruning: Pruning, plan: Spar
     )
 
 
-def _quantised(bench: Workshop, *, source: str, plan: SparsityPlan) -> Trial:
-    return export_trial(bench.load(source), ExportSpec(INT8, plan.calibration_images))
+def _quantised(bench: Workshop, *, source: str, export: ExportSpec) -> Trial:
+    return export_trial(bench.load(source), export)
 
 
 def _taken(bench: Workshop, name: str, trial: Trial) -> LedgerEntry:
@@ -170,12 +198,17 @@ def _taken(bench: Workshop, name: str, trial: Trial) -> LedgerEntry:
     return dataclasses.replace(entry, verdict=Verdict.TAKEN, why=f"asked for: {trial.label}")
 
 
+<<<<<<< HEAD
 def _compared(entries: Sequence[LedgerEntry], bench: Workshop, *, avx: bool) -> list[LedgerEntry]:
     """-> the rows with the ratio of their zips to the dense file of their preset, and with what sparse kernels do."""
+=======
+def _compared(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    """-> the rows with the ratio of their zips to the dense file, of 8 bits or in float32."""
+>>>>>>> main
     dense = {entry.details["preset"]: entry for entry in entries if entry.details["sparsity"] == 0}
     found = []
     for entry in entries:
-        first = dense[entry.details["preset"]]
+        first = dense[str(entry.details["preset"]).partition(",")[0]]
         ratio = (first.report.zip_bytes or 0) / (entry.report.zip_bytes or 1)
         words = f"the zip of {first.name} is {ratio:.2f} times as large"
         note = str(entry.details.get("note") or "")

@@ -133,6 +133,7 @@ SENTENCES: dict[str, str] = {
     "label_file": "{label}, {preset}",
     "label_scratch": "{name}(처음부터 학습)",
     "label_pconv": "{label} + PConv {channels}",
+    "label_weight_bits": "{label}, 가중치 {bits}비트",
     "label_sparse": "{label}, 희소율 {share}",
     # What a row's reader should know.
     "note_zeros": "합성곱 가중치의 {share}가 0임.",

@@ -124,3 +124,39 @@ def sentences(curves: Mapping[str, Curve]) -> list[str]:
             f"{curve.against_dense()[place]}" + (f"; there {', '.join(others)}." if others else ".")
         )
     return lines
+
+
+def untrained_markdown(found: Sequence[Sequence[tuple[str, float, float]]], metric: str) -> str:
+    """-> a row for each kind of mask on a network that was never trained, at its best share of weights.
+
+    Args:
+      found: of each seed (name, share of weights left, score), the same names in the same order.
+      metric: what the scores are.
+
+    Example:
+      >>> seeds = [[("a", 0.5, 60.0), ("a", 0.2, 70.0)], [("a", 0.5, 62.0), ("a", 0.2, 71.0)]]
+      >>> print(untrained_markdown(seeds, "top-1"))
+      Networks that were never trained, under masks: top-1 at the share of weights with the best mean (2 seeds).
+      <BLANKLINE>
+      | mask | weights left | score | 95 % interval (Student's t) |
+      |---|---:|---:|---:|
+      | a | 20.0 % | 70.5 | 64.1 to 76.9 |
+      <BLANKLINE>
+    """
+    lines = [
+        f"Networks that were never trained, under masks: {metric} at the share of weights with the best mean "
+        f"({len(found)} seed{'s' if len(found) > 1 else ''}).",
+        "",
+        "| mask | weights left | score | 95 % interval (Student's t) |",
+        "|---|---:|---:|---:|",
+    ]
+    for name in dict.fromkeys(name for name, _, _ in found[0]):
+        of_name = [[one for one in of_seed if one[0] == name] for of_seed in found]
+        options = [
+            (float(np.mean([left for _, left, _ in option])), interval([score for _, _, score in option]))
+            for option in zip(*of_name, strict=True)
+        ]
+        left, best = max(options, key=lambda option: option[1].mean)
+        spread = f"{best.low:.1f} to {best.high:.1f}" if math.isfinite(best.low) else ""
+        lines.append(f"| {name} | {100 * left:.1f} % | {best.mean:.1f} | {spread} |")
+    return "\n".join(lines) + "\n"

@@ -35,13 +35,13 @@ def tickets_plot(curves: Sequence[Curve], metric: str, theme: Theme = LIGHT) -> 
       metric: what the scores are.
       theme: colours.
     """
-    return _png(tickets_figure(curves, metric, theme))
+    return to_png(tickets_figure(curves, metric, theme))
 
 
 def tickets_figure(curves: Sequence[Curve], metric: str, theme: Theme = LIGHT) -> Figure:
     """-> the figure of `tickets_plot`."""
     with mpl.rc_context({"font.family": families(ENGLISH), "font.size": 9.5}):
-        figure, axes = _axes(theme, metric, "weights left (%, log scale)")
+        figure, (axes,) = new_figure(theme, [metric], "weights left (%, log scale)")
         axes.set_xscale("log")
         lefts = np.concatenate([100 * curve.left for curve in curves])
         low = float(lefts.min())
@@ -60,7 +60,7 @@ def tickets_figure(curves: Sequence[Curve], metric: str, theme: Theme = LIGHT) -
         for place, curve in enumerate(curves):
             colour = mix(PALETTE[place % len(PALETTE)], "#ffffff", theme.lift)
             found = curve.means()
-            _line(axes, 100 * curve.left, found, colour, MARKS[place % len(MARKS)], theme)
+            draw_line(axes, 100 * curve.left, found, colour, MARKS[place % len(MARKS)], theme)
             ends.append((found[-1].mean, curve.name, colour))
         values = [one for curve in curves for found in curve.means() for one in (found.low, found.high, found.mean)]
         values = [one for one in (*values, dense.low, dense.high, dense.mean) if np.isfinite(one)]
@@ -71,31 +71,36 @@ def tickets_figure(curves: Sequence[Curve], metric: str, theme: Theme = LIGHT) -
     return figure
 
 
-def _line(axes: Axes, x: np.ndarray, found: Sequence[Interval], colour: str, mark: str, theme: Theme) -> None:
+def draw_line(
+    axes: Axes, x: np.ndarray, found: Sequence[Interval], colour: str, mark: str, theme: Theme, name: str = ""
+) -> None:
+    """Draws means with their intervals; `name` is for a legend."""
     if all(np.isfinite(one.low) for one in found):
         axes.fill_between(
             x, [one.low for one in found], [one.high for one in found], color=colour, alpha=0.14, linewidth=0
         )
     axes.plot(
         x, [one.mean for one in found], color=colour, linewidth=1.5, marker=mark, markersize=4.5,
-        markeredgecolor=theme.page, markeredgewidth=0.5, zorder=3,
+        markeredgecolor=theme.page, markeredgewidth=0.5, zorder=3, label=name,
     )  # fmt: skip
 
 
-def _axes(theme: Theme, title: str, x_label: str) -> tuple[Figure, Axes]:
+def new_figure(theme: Theme, titles: Sequence[str], x_label: str) -> tuple[Figure, list[Axes]]:
+    """-> a figure with an empty panel for each title, side by side."""
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=theme.page, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_facecolor(theme.page)
-    axes.set_xlabel(x_label, color=theme.ink)
-    axes.set_title(title, loc="left", color=theme.ink, fontsize=9.5, parse_math=False)
-    axes.grid(color=theme.grid, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", colors=theme.faint, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(theme.faint)
-    return figure, axes
+    panels = [figure.add_subplot(1, len(titles), place) for place in range(1, len(titles) + 1)]
+    for axes, title in zip(panels, titles, strict=True):
+        axes.set_facecolor(theme.page)
+        axes.set_xlabel(x_label, color=theme.ink)
+        axes.set_title(title, loc="left", color=theme.ink, fontsize=9.5, parse_math=False)
+        axes.grid(color=theme.grid, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(which="both", colors=theme.faint, length=0)
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.spines["bottom"].set_color(theme.faint)
+    return figure, panels
 
 
 def _names(axes: Axes, ends: Sequence[tuple[float, str, str]], theme: Theme) -> None:
@@ -118,7 +123,8 @@ def _names(axes: Axes, ends: Sequence[tuple[float, str, str]], theme: Theme) -> 
         )  # fmt: skip
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
+    """-> the figure as the bytes of a PNG file."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI, facecolor=figure.get_facecolor(), metadata={"Software": None})
     return stream.getvalue()

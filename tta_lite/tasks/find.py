@@ -21,7 +21,7 @@ from tta_lite.tasks.classification import PIXELS, ClassificationTask
 from tta_lite.tasks.pose import STRIDE, PoseTask
 from tta_lite.types import InputError, Task
 
-FORMS = "image_folder:PATH, pose:<data set>:PATH, digits, mnist:PATH, cifar10:PATH, or <module>:<function>"
+FORMS = "image_folder:PATH, pose:<data set>:PATH, digits[:N], mnist:PATH, cifar10:PATH, or <module>:<function>"
 # Small pictures that lie in memory.
 ARRAYS = ("digits", "mnist", "cifar10")
 # Of a side of 32 pixels, by which a picture of CIFAR-10 is shifted.
@@ -56,8 +56,9 @@ def find_task(
     """-> the task that a text names.
 
     ``image_folder:PATH`` is classification, see `tta_lite.datasets.image_folder.read_image_folder`;
-    ``digits`` (of scikit-learn), ``mnist:PATH`` (IDX files) and ``cifar10:PATH`` are small pictures, see
-    `tta_lite.tasks.arrays.ArrayTask`; ``pose:lspet:PATH`` (or lsp, mpii, coco) is pose estimation by heat maps;
+    ``digits`` (of scikit-learn; ``digits:N``: N of them to learn from), ``mnist:PATH`` (IDX files) and
+    ``cifar10:PATH`` are small pictures, see `tta_lite.tasks.arrays.ArrayTask`; ``pose:lspet:PATH`` (or lsp, mpii,
+    coco) is pose estimation by heat maps;
     ``my_package.my_task:make_task`` calls the user's function with the model, which gives back a
     `tta_lite.types.Task`.
 
@@ -76,7 +77,9 @@ def find_task(
     kind, _, rest = spec.partition(":")
     if kind not in ("image_folder", "pose", *ARRAYS):
         return _own(spec, model)
-    if bool(rest) == (kind == "digits"):
+    if kind == "digits" and ":" in spec and not rest.isdecimal():
+        raise InputError(f"The task digits:N must have a whole number of digits to learn from. Received: {spec!r}")
+    if not rest and kind != "digits":
         raise InputError(f"A task is one of {FORMS}. Received: {spec!r}")
     if pixels not in PIXELS:
         raise InputError(
@@ -103,7 +106,10 @@ def normalisation_of(task: Task) -> Normalisation | None:
 
 
 def _arrays(kind: str, rest: str, edges: Edges, normalisation: Normalisation, batch_size: int) -> ArrayTask:
-    train, test = read_digits() if kind == "digits" else read_mnist(rest) if kind == "mnist" else read_cifar10(rest)
+    if kind == "digits":
+        train, test = read_digits(int(rest)) if rest else read_digits()
+    else:
+        train, test = read_mnist(rest) if kind == "mnist" else read_cifar10(rest)
     _check_classes(edges, kind, test.classes)
     height, width, channels = edges.picture
     grey = len(set(zip(normalisation.mean, normalisation.std, strict=True))) == 1

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tta_lite.compat import keras
 from tta_lite.files import atomic_write
+from tta_lite.training.lottery_rewind import LotteryRewind as LotteryRewind
 from tta_lite.training.network_slimming import NetworkSlimming as NetworkSlimming
 from tta_lite.training.pruning_policies import EVERY_LAYER, Kernel, LayerPolicy, chosen_kernels
 from tta_lite.training.pruning_schedules import Schedule

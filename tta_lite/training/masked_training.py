@@ -178,7 +178,7 @@ class MaskedTraining:
           InputError: the loss is no number any more, the batches end, or one cannot be read.
         """
         done, loss = 0, float("nan")
-        for inputs, labels in _chunks(batches, len(rates)):
+        for inputs, labels in chunks(batches, len(rates)):
             count = min(len(inputs), len(rates) - done)
             chunk = np.zeros(len(inputs), np.float32)
             chunk[:count] = rates[done : done + count]
@@ -225,7 +225,7 @@ class MaskedTraining:
         return value if mask is None or value is None else tf.where(mask, value, tf.zeros_like(value))
 
 
-def _chunks(batches: tf.data.Dataset, steps: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+def chunks(batches: tf.data.Dataset, steps: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
     """Several batches as one array [steps, B, ...], always of one length so that one compiled loop takes all."""
     spec = batches.element_spec[0]
     size = max(1, int(np.prod([one or 1 for one in spec.shape])) * spec.dtype.size)

@@ -123,6 +123,11 @@ def trace(model: keras.Model) -> Graph:
     return Graph(calls, tuple(shapes), inputs, tuple(known[id(tensor)] for tensor in model.outputs))
 
 
+def called_with(tensor: Any) -> list[Any]:
+    """-> the Keras tensors among the arguments of the call that gave a Keras tensor."""
+    return list(tensor.node.keras_inputs)
+
+
 def _arguments(node: Any, known: Mapping[int, int]) -> tuple[Any, Any]:
     tensors = {id(tensor) for tensor in node.keras_inputs}
     return tf.nest.map_structure(

@@ -65,15 +65,16 @@ class Walk:
 
     def read(self, call: Call) -> list[np.ndarray]:
         """-> what a call reads, all images; before it has run."""
-        return [self._value(number) for number in call.reads]
+        return [self.value(number) for number in call.reads]
 
     def write(self, call: Call) -> np.ndarray:
         """-> the first tensor that a call gives, all images; before the walk goes on."""
         if call.writes[0] not in self._values:
             self._run(call)
-        return self._value(call.writes[0])
+        return self.value(call.writes[0])
 
-    def _value(self, number: int) -> np.ndarray:
+    def value(self, number: int) -> np.ndarray:
+        """-> a tensor that has run and is still needed, by its number in the graph, all images."""
         return np.concatenate([value.numpy() for value in self._values[number]])
 
     def _run(self, call: Call) -> None:

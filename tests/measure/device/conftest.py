@@ -57,7 +57,7 @@ class Program:
     def __init__(self, words: list[str], library: Path) -> None:
         self.words, self.library = words, library
 
-    def __call__(self, *flags: str, timeout_s: float = 60, **keywords: Any) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *flags: str, timeout_s: float = 240, **keywords: Any) -> subprocess.CompletedProcess[str]:
         words = [*self.words, *([] if any("--library" in flag for flag in flags) else [f"--library={self.library}"])]
         return subprocess.run([*words, *flags], capture_output=True, text=True, timeout=timeout_s, **keywords)
 

@@ -40,7 +40,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def becomes_true(condition: Callable[[], bool], limit_s: float = 30) -> bool:
+def becomes_true(condition: Callable[[], bool], limit_s: float = 120) -> bool:
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
         if condition():
@@ -49,11 +49,11 @@ def becomes_true(condition: Callable[[], bool], limit_s: float = 30) -> bool:
     return condition()
 
 
-def ends(pid: int, limit_s: float = 30) -> bool:
+def ends(pid: int, limit_s: float = 120) -> bool:
     return becomes_true(lambda: not is_alive(pid), limit_s)
 
 
-def number_in(path: Path, limit_s: float = 30) -> int:
+def number_in(path: Path, limit_s: float = 120) -> int:
     """-> the number that a program writes to a file, with a line's end after it."""
     assert becomes_true(lambda: path.exists() and path.read_text().endswith("\n"), limit_s)
     return int(path.read_text())

@@ -153,7 +153,7 @@ def test_what_is_kept_is_made_once_and_whole(tmp_path, monkeypatch):
 
 
 def test_two_at_once_are_no_harm(tmp_path):
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
 
     def make(target: Path) -> None:
         both.wait()

@@ -58,8 +58,8 @@ def test_a_slow_program_is_ended_with_its_children(tmp_path: Path) -> None:
 def test_a_child_that_is_left_is_ended_and_holds_nothing_up() -> None:
     with Local() as here:
         started = time.monotonic()
-        finished = here.run(["sh", "-c", "sleep 60 & echo $!"], timeout_s=30)
-        assert time.monotonic() - started < 10
+        finished = here.run(["sh", "-c", "sleep 60 & echo $!"], timeout_s=55)
+        assert time.monotonic() - started < 50
         assert ends(int(finished.stdout))
 
 

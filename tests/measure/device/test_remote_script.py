@@ -154,7 +154,7 @@ def test_a_program_is_ended_by_its_number(side: Side, tmp_path: Path) -> None:
     assert is_alive(pid)
     assert side.call(remote_script.end(side.folder, "7")).code == "0"
     assert ends(pid)
-    answer = answered("m", *running.communicate(timeout=60))
+    answer = answered("m", *running.communicate(timeout=600))
     assert answer is not None and (answer.code, answer.stderr) == ("137", b"")
     assert os.listdir(f"{side.folder}/.tta") == []
 

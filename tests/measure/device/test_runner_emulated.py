@@ -152,10 +152,10 @@ def test_a_board_without_a_fitting_c_library_needs_the_kits_own(parts, kit, tmp_
     root = chip(tmp_path / "root")
     start = [str(QEMU), "-cpu", "cortex-a72", "-L", str(root)]
     probe = ["./tta_runner", "--probe", "--library=./lib/libLiteRt.so"]
-    plain = subprocess.run([*start, *probe], cwd=kit, capture_output=True, text=True, timeout=60)
+    plain = subprocess.run([*start, *probe], cwd=kit, capture_output=True, text=True, timeout=600)
     assert plain.returncode != 0 and LOADERS["aarch64"] in plain.stderr
     own = [*start, f"./lib/{LOADERS['aarch64']}", "--library-path", "./lib", *probe]
-    brought = subprocess.run(own, cwd=kit, capture_output=True, text=True, timeout=60)
+    brought = subprocess.run(own, cwd=kit, capture_output=True, text=True, timeout=600)
     assert brought.returncode == 0, brought.stderr
     assert json.loads(brought.stdout)["architecture"] == "aarch64"
 
@@ -168,7 +168,7 @@ def test_the_kit_runs_from_its_own_folder(parts, kit, tmp_path, own):
     assert (folder / "lib" / "libc.so.6").exists() is own
     settings = {"EMULATOR": f"{QEMU} -cpu cortex-a72 -L {root}", "CORES": "all", "ROUNDS": "1", "COOL_DOWN": "0"}
     bare = {"PATH": "/usr/bin:/bin", "PROFILE_RUNS": "1", **settings}
-    done = subprocess.run([folder / "run.sh", *ONCE], cwd="/", env=bare, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([folder / "run.sh", *ONCE], cwd="/", env=bare, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "the outputs are those that were expected" in done.stdout
     results = read_results(folder / "results.json")

@@ -16,6 +16,7 @@ from tta_lite.export.quantize.options import Options
 from tta_lite.export.quantize.presets import make
 from tta_lite.export.quantize.ranges import choose_ranges
 from tta_lite.export.quantize.statistics import Statistics, collect
+from tta_lite.export.quantize.weight_bits import with_weight_bits
 from tta_lite.types import CALIBRATED_PRESETS, ExportSpec, InputError
 
 # Float file, calibration images, how a float file is quantised here -> a float file that loses less by it.
@@ -57,7 +58,7 @@ class PostTraining:
             return make(self.source, {}, spec.preset, options, spec.backend)
         if not spec.repairs:
             ranges = choose_ranges(self.statistics(spec.calibration_images), spec.ranges, self.source.outputs)
-            return self._checked(make(self.source, ranges, spec.preset, options, spec.backend), spec)
+            return self._checked(make(self._with_bits(spec), ranges, spec.preset, options, spec.backend), spec)
         repaired = self.repaired(spec)
         inner = PostTraining(repaired, self.images)
         return inner.quantize(dataclasses.replace(spec, repairs=()))
@@ -78,6 +79,14 @@ class PostTraining:
                     tflite = REPAIRS[name](tflite, images, quantise)
             self._repaired[key] = FloatFile(tflite, self.source.name)
         return self._repaired[key]
+
+    def _with_bits(self, spec: ExportSpec) -> FloatFile:
+        if spec.weight_bits == 8:
+            return self.source
+        tflite = with_weight_bits(
+            self.source.tflite, spec.weight_bits, per_tensor=spec.per_tensor, keep=spec.keep_float
+        )
+        return FloatFile(tflite, self.source.name)
 
     def _checked(self, tflite: bytes, spec: ExportSpec) -> bytes:
         if not spec.keep_float:

@@ -13,7 +13,7 @@ from tta_lite.compat import keras
 from tta_lite.transforms import op_counts
 from tta_lite.transforms.channels.groups import ChannelGroup, Part
 from tta_lite.transforms.channels.weights import places
-from tta_lite.transforms.graph import Shape, trace
+from tta_lite.transforms.graph import Graph, Shape, trace
 from tta_lite.types import InputError
 
 L = keras.layers
@@ -113,16 +113,15 @@ class Costs:
     def __init__(self, model: keras.Model, groups: Sequence[ChannelGroup], within: Sequence[str] | None = None) -> None:
         graph = trace(model)
         names = list(dict.fromkeys(call.name for call in graph.calls))
-        self.inside = set(names) if within is None else _matching(names, within)
+        self.inside = set(names) if within is None else matching(names, within)
         by_name: dict[str, list[tuple[str, Part]]] = {}
         for group in groups:
             for part in group.parts:
                 by_name.setdefault(part.layer, []).append((group.name, part))
         macs: dict[str, int] = dict.fromkeys(names, 0)
         layers = {call.name: call.layer for call in graph.calls}
-        for call in graph.calls:
-            *inputs, output = (_fixed(graph.shapes[number], call.name) for number in (*call.reads, call.writes[0]))
-            macs[call.name] += op_counts.macs(call.layer, inputs, output) or 0
+        for call, own in zip(graph.calls, call_macs(graph), strict=True):
+            macs[call.name] += own
         self.layers = {name: _Layer(layers[name], macs[name], tuple(by_name.get(name, ()))) for name in names}
         self.touched = {group.name: {part.layer for part in group.parts} for group in groups}
         self.sizes = {group.name: group.size for group in groups}
@@ -153,18 +152,36 @@ class Costs:
         return self.sizes[group] * float(getattr(self.freed(full, group, one), kind))
 
 
+def call_macs(graph: Graph) -> list[int]:
+    """-> MACs of each call; 0 for what the table of MACs does not know.
+
+    Raises:
+      InputError: a size is open.
+    """
+    found = []
+    for call in graph.calls:
+        *inputs, output = (_fixed(graph.shapes[number], call.name) for number in (*call.reads, call.writes[0]))
+        found.append(op_counts.macs(call.layer, inputs, output) or 0)
+    return found
+
+
 def _fixed(shape: Shape, where: str) -> tuple[int, ...]:
     """-> a shape with its batch set to 1."""
     sizes = tuple(size for size in shape[1:] if size is not None)
     if len(sizes) < len(shape) - 1:
         raise InputError(
-            "Channels are weighed by MACs, which needs a fixed size: build the model with its input shape, or give "
+            "What leaves is weighed by MACs, which needs a fixed size: build the model with its input shape, or give "
             f"rewrite() `input_shapes`. Received: {shape} in {where!r}"
         )
     return (1, *sizes)
 
 
-def _matching(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+def matching(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+    """-> the layers that the patterns of an argument `within` fit.
+
+    Raises:
+      InputError: one fits none.
+    """
     found = set()
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         matched = fnmatch.filter(names, pattern)

@@ -74,7 +74,15 @@ def check_needs(name: str, *, images: object, batches: object, loss: object) -> 
     Raises:
       InputError: says what it needs.
     """
-    needs = get_criterion(name).needs
+    check_given(name, get_criterion(name).needs, images=images, batches=batches, loss=loss)
+
+
+def check_given(name: str, needs: str, *, images: object, batches: object, loss: object) -> None:
+    """Refuses a criterion of channels or of blocks that lacks what it looks at; `needs` as in `Criterion`.
+
+    Raises:
+      InputError: says what it needs.
+    """
     if needs == "images" and images is None:
         raise InputError(f"Criterion {name!r} looks at feature maps and needs `images`. Received: none")
     if needs == "batches" and (batches is None or loss is None):

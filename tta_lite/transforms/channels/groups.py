@@ -112,12 +112,17 @@ def analyse(model: keras.Model, protected: Sequence[str] = ()) -> Analysis:
     """
     graph = trace(model)
     patterns = [protected] if isinstance(protected, str) else list(protected)
-    _check_patterns([call.name for call in graph.calls], patterns)
+    check_patterns([call.name for call in graph.calls], patterns)
     found, units = flow(graph, rule_of, lambda name: any(fnmatch.fnmatchcase(name, one) for one in patterns))
     return Analysis(graph, found, units, *_grouped(found, units))
 
 
-def _check_patterns(names: Sequence[str], patterns: Sequence[str]) -> None:
+def check_patterns(names: Sequence[str], patterns: Sequence[str]) -> None:
+    """Refuses patterns of an argument `protected` that fit no layer.
+
+    Raises:
+      InputError: says which, and what may be meant.
+    """
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
             near = difflib.get_close_matches(pattern, names, 1)

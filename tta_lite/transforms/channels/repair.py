@@ -16,7 +16,7 @@ from tta_lite.compat import keras
 from tta_lite.transforms.channels.groups import ChannelGroup, channel_groups
 from tta_lite.transforms.channels.readers import READERS, batch_norm_behind
 from tta_lite.transforms.channels.units import parts
-from tta_lite.transforms.graph import Call
+from tta_lite.transforms.graph import Call, Graph
 from tta_lite.transforms.least_squares import fit_affine
 from tta_lite.transforms.rewrite import copy_layer, rewrite
 from tta_lite.transforms.walk import Walk
@@ -59,12 +59,13 @@ def repair(
         if call.name in readers and isinstance(call.layer, READERS) and call.name not in done:
             # A layer that is called twice is fitted where it runs first.
             done.add(call.name)
-            wanted = _before_activation(old.layer, before.read(old)[0])[..., _stays(old, groups, remove)]
-            _fit(after, call, after.read(call)[0], wanted)
+            wanted = before_activation(old.layer, before.read(old)[0])[..., _stays(old, groups, remove)]
+            fit_layer(after.graph, call, after.read(call)[0], wanted)
     return new
 
 
-def _before_activation(layer: keras.layers.Layer, inputs: np.ndarray, batch: int = 32) -> np.ndarray:
+def before_activation(layer: keras.layers.Layer, inputs: np.ndarray, batch: int = 32) -> np.ndarray:
+    """-> what a convolution or dense layer gives on its inputs [N, ...], before its activation."""
     linear = copy_layer(layer, activation="linear")
     linear.build((None, *inputs.shape[1:]))
     linear.set_weights(layer.get_weights())
@@ -81,10 +82,17 @@ def _stays(layer: Call, groups: Sequence[ChannelGroup], remove: Mapping[str, Seq
     return stays
 
 
-def _fit(walk: Walk, call: Call, inputs: np.ndarray, wanted: np.ndarray) -> None:
-    """Gives a layer its new weights."""
+def fit_layer(graph: Graph, call: Call, inputs: np.ndarray, wanted: np.ndarray) -> None:
+    """Gives a layer new weights, those with which it comes closest to what it should give before its activation.
+
+    Args:
+      graph: of its network.
+      call: of the layer, one of `READERS`. It is changed, and where it has no bias the mean of a batch norm behind it.
+      inputs: [N, ..., IC], what it is called on.
+      wanted: [N, ..., OC].
+    """
     layer = call.layer
-    norm = batch_norm_behind(walk.graph, call)
+    norm = batch_norm_behind(graph, call)
     options = {"intercept": layer.use_bias or norm is not None}
     kernel = layer.kernel.numpy()
     groups = getattr(layer, "groups", 1)

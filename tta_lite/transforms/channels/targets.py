@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from tta_lite.compat import keras
-from tta_lite.transforms.channels.costs import Costs
+from tta_lite.transforms.channels.costs import Cost, Costs
 from tta_lite.transforms.channels.groups import ChannelGroup
 from tta_lite.transforms.channels.units import free, parts, width
 from tta_lite.types import InputError
@@ -91,13 +91,7 @@ def make_target(
       InputError: none or several of the three, a value out of range, or one that cannot be reached: it says the least
         that can.
     """
-    wanted = (("macs", macs), ("params", params), ("latency", latency))
-    given = [name for name, value in wanted if value is not None]
-    if len(given) != 1:
-        raise InputError(
-            "One of `macs`, `params` and `latency` must say how small the network shall be. "
-            f"Received: {', '.join(given) or 'none of them'}"
-        )
+    check_one_target(macs=macs, params=params, latency=latency)
     for name, number in (("round_to", round_to), ("floor", floor)):
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
             raise InputError(f"Argument `{name}` must be a whole number, 1 or more. Received: {number!r}")
@@ -106,15 +100,45 @@ def make_target(
     if fixed:
         why += f"; {len(fixed)} are fixed, as {fixed[0].name!r} ({fixed[0].why_fixed})"
     if latency is not None:
-        return _latency(latency, smallest, build, why)
+        return latency_target(latency, lambda: build(smallest), why)
     kind, value = ("macs", macs) if params is None else ("params", params)
-    whole = getattr(costs.total(costs.full()), kind)
-    limit = _count(kind, value, whole)
-    reached = getattr(costs.total(smallest), kind)
+    return count_target(kind, value, costs.total(costs.full()), costs.total(smallest), why)
+
+
+def check_one_target(**targets: object) -> None:
+    """Refuses none or several of the ways to say how small the network shall be.
+
+    Raises:
+      InputError: says which were given.
+    """
+    given = [name for name, value in targets.items() if value is not None]
+    if len(given) != 1:
+        *most, last = (f"`{name}`" for name in targets)
+        raise InputError(
+            f"One of {', '.join(most)} and {last} must say how small the network shall be. "
+            f"Received: {', '.join(given) or 'none of them'}"
+        )
+
+
+def count_target(kind: str, value: object, whole: Cost, smallest: Cost, why: str) -> Target:
+    """-> a target of MACs or parameters.
+
+    Args:
+      kind: ``macs`` or ``params``.
+      value: a share if below 1, else how many.
+      whole: what there is;
+      smallest: and what there is at least,
+      why: for the message: with what.
+
+    Raises:
+      InputError: out of range, or it cannot be reached.
+    """
+    before, reached = getattr(whole, kind), getattr(smallest, kind)
+    limit = _count(kind, value, before)
     if reached > limit:
         raise InputError(
-            f"Argument `{kind}`: the least that can be reached is {reached:,} of {whole:,} "
-            f"({math.ceil(1e4 * reached / max(whole, 1)) / 1e4:.4f}), {why}. Received: {value!r}"
+            f"Argument `{kind}`: the least that can be reached is {reached:,} of {before:,} "
+            f"({math.ceil(1e4 * reached / max(before, 1)) / 1e4:.4f}), {why}. Received: {value!r}"
         )
     return Target(kind, limit)
 
@@ -132,12 +156,12 @@ def _count(kind: str, value: object, whole: int) -> int:
     )
 
 
-def _latency(
-    latency: Latency,
-    smallest: Mapping[str, np.ndarray],
-    build: Callable[[Mapping[str, np.ndarray]], keras.Model],
-    why: str,
-) -> Target:
+def latency_target(latency: Latency, smallest: Callable[[], keras.Model], why: str) -> Target:
+    """-> a target of time; the smallest network is built and measured.
+
+    Raises:
+      InputError: no function and limit, or it cannot be reached.
+    """
     if not (isinstance(latency, (tuple, list)) and len(latency) == 2 and callable(latency[0])):
         raise InputError(
             "Argument `latency` must be a function that measures a model in ms, and the most that it may take. "
@@ -146,7 +170,7 @@ def _latency(
     measure, limit = latency
     if isinstance(limit, bool) or not isinstance(limit, (int, float, np.number)) or not limit > 0:
         raise InputError(f"Argument `latency`: the limit must be milliseconds, above 0. Received: {limit!r}")
-    reached = float(measure(build(smallest)))
+    reached = float(measure(smallest()))
     if reached > limit:
         raise InputError(
             f"Argument `latency`: the least that can be reached is {reached:.3g} ms, {why}. Received: {limit!r}"

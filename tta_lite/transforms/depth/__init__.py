@@ -1,0 +1,1 @@
+"""Depth pruning: residual blocks, what they are worth, and how the blocks behind take over."""
