@@ -108,15 +108,10 @@ def take_sparsities(
       write: where progress goes.
 
     Returns:
-<<<<<<< HEAD
-      the rows ``dense``, ``dense int8``, ``50 %``, ``50 % int8``, ...; `details` hold ``sparsity`` (0..1), ``preset``,
-      ``zip_ratio``, the zip of the dense file of that preset over that of the row, and of pruned rows
-      ``sparse_kernels``, the rule that keeps the file off XNNPACK's sparse path.
-=======
       the rows ``dense``, ``dense int8``, ``50 %``, ``50 % int8``, ``50 % int8, 5 bits``, ...; `details` hold
-      ``sparsity`` (0..1), ``preset`` (``fp32``, ``int8``, ``int8, 5 bits``) and ``zip_ratio``: the zip of the dense
-      float32 or 8-bit file over that of the row.
->>>>>>> main
+      ``sparsity`` (0..1), ``preset`` (``fp32``, ``int8``, ``int8, 5 bits``), ``zip_ratio``, the zip of the dense
+      float32 or 8-bit file over that of the row, and of pruned rows ``sparse_kernels``, the rule that keeps the file
+      off XNNPACK's sparse path.
 
     Raises:
       InputError: the network cannot be pruned so, or the files cannot be made; before anything is trained.
@@ -198,13 +193,8 @@ def _taken(bench: Workshop, name: str, trial: Trial) -> LedgerEntry:
     return dataclasses.replace(entry, verdict=Verdict.TAKEN, why=f"asked for: {trial.label}")
 
 
-<<<<<<< HEAD
 def _compared(entries: Sequence[LedgerEntry], bench: Workshop, *, avx: bool) -> list[LedgerEntry]:
-    """-> the rows with the ratio of their zips to the dense file of their preset, and with what sparse kernels do."""
-=======
-def _compared(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
-    """-> the rows with the ratio of their zips to the dense file, of 8 bits or in float32."""
->>>>>>> main
+    """-> the rows with the ratio of their zips to the dense file, of 8 bits or in float32, and with sparse kernels."""
     dense = {entry.details["preset"]: entry for entry in entries if entry.details["sparsity"] == 0}
     found = []
     for entry in entries:
