@@ -9,6 +9,7 @@ from tests.networks import randomised
 from tests.transforms.removal import check_useful
 from tta_lite.compat import keras
 from tta_lite.measure.counting import count
+from tta_lite.models.backbones import BACKBONES
 from tta_lite.transforms.depth.blocks import NO_IDENTITY, TWO_SHAPES, residual_blocks
 from tta_lite.transforms.depth.criteria import CRITERIA, block_scores
 from tta_lite.transforms.drop_blocks import drop_blocks
@@ -262,6 +263,20 @@ def test_blocks_within_blocks_and_within_nested_models():
     assert count(both.model).macs == both.macs_after
 
 
+def test_frozen_layers_within_nested_models_stay_frozen():
+    image = keras.Input((8, 8, 4), name="features")
+    x = L.Add(name="first")([image, branch(image, "a")])
+    body = keras.Model(image, L.Add(name="second")([x, branch(x, "b")]), name="body")
+    photo = keras.Input((8, 8, 3), name="image")
+    net = keras.Model(photo, L.Conv2D(2, 1, name="head")(body(L.Conv2D(4, 1, name="stem")(photo))))
+    body.get_layer("b_conv").trainable = False
+    net.get_layer("stem").trainable = False
+    smaller = remove_blocks(net, ["body/first"])
+    assert not smaller.get_layer("stem").trainable and smaller.get_layer("head").trainable
+    left = {layer.name: layer.trainable for layer in smaller.get_layer("body").layers[1:]}
+    assert left == {"b_expand": True, "b_relu": True, "b_conv": False, "b_bn": True, "second": True}
+
+
 def test_a_block_that_runs_twice_leaves_both_times():
     photo = keras.Input((8, 8, 4), name="image")
     shared = L.Conv2D(4, 3, padding="same", name="shared")
@@ -306,6 +321,43 @@ def test_blocks_of_published_networks(name):
     net = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(96, 96, 3))
     found = residual_blocks(net)
     assert (sum(not block.why_fixed for block in found), len(found)) == PUBLISHED[name]
+
+
+# Of the networks of this project, by the tables of their papers: of each stage all blocks but the first may leave, and in
+# the first stage of ResNet 18, which keeps channels and size, this one too.
+OWN = {
+    "resnet18": (5, 8),
+    "resnet50": (12, 16),
+    "mobilenet_v2": (10, 10),
+    "mobilenet_v3_small": (6, 6),
+    "mobilenet_v3_large": (10, 10),
+    "mnasnet_a1": (9, 9),
+    "mnasnet_b1": (10, 10),
+    "shufflenet_v1_g3": (13, 13),
+    "adder_resnet20": (7, 9),
+    # It concatenates.
+    "shufflenet_v2_1.0": (0, 0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OWN)
+def test_blocks_of_own_networks(name):
+    image = keras.Input((64, 64, 3))
+    found = residual_blocks(keras.Model(image, BACKBONES[name].build(image, None)))
+    assert (sum(not block.why_fixed for block in found), len(found)) == OWN[name]
+
+
+def test_a_relu_leaves_with_its_block_where_nothing_negative_comes_in():
+    image = keras.Input((8, 8, 4), name="image")
+    x = L.MaxPooling2D(name="pool")(L.ReLU(name="relu")(image))
+    x = L.ReLU(name="last")(L.Add(name="add")([x, L.Conv2D(4, 1, name="conv")(x)]))
+    net = randomised(keras.Model(image, L.Conv2D(2, 1, name="head")(x)))
+    assert [layer.name for layer in remove_blocks(net, ["add"]).layers] == ["image", "relu", "pool", "head"]
+    # A ReLU with a ceiling is another one, and without one before it the values may be negative.
+    x = L.ReLU(6.0, name="last")(L.Add(name="add")([image, L.Conv2D(4, 1, name="conv")(image)]))
+    net = keras.Model(image, L.Conv2D(2, 1, name="head")(x))
+    assert [layer.name for layer in remove_blocks(net, ["add"]).layers] == ["image", "last", "head"]
 
 
 @pytest.mark.slow
