@@ -323,8 +323,8 @@ def test_blocks_of_published_networks(name):
     assert (sum(not block.why_fixed for block in found), len(found)) == PUBLISHED[name]
 
 
-# Of the networks of this project, by the tables of their papers: of each stage all blocks but the first may leave, and in
-# the first stage of ResNet 18, which keeps channels and size, this one too.
+# Of the networks of this project, by the tables of their papers: of each stage all blocks but the first may leave, and
+# in the first stage of ResNet 18, which keeps channels and size, this one too.
 OWN = {
     "resnet18": (5, 8),
     "resnet50": (12, 16),
