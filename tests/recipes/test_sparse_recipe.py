@@ -20,7 +20,15 @@ def net(tmp_path_factory):
 @pytest.fixture
 def run(capfd):
     with recipe("sparse") as module:
-        yield typed(module, capfd)
+        typing = typed(module, capfd)
+
+        def run(*words):
+            try:
+                return typing(*words)
+            except SystemExit as ended:
+                return ended.code, *capfd.readouterr()
+
+        yield run
 
 
 def test_it_names_the_rule_and_writes_the_file(run, net, tmp_path):
