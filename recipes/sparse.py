@@ -98,4 +98,4 @@ def _path_lines(tflite: bytes) -> list[str]:
 
 
 if __name__ == "__main__":
-    _app.run(main)
+    _app.run(main, words=1)

@@ -66,6 +66,11 @@ def test_several_sparsities(run, net, tmp_path):
         found = layer_sparsities(load_network(tmp_path / "steps" / folder / "model.keras"))
         assert found == {"stem": pytest.approx(share, abs=0.01), "down": 0, "narrow": pytest.approx(share, abs=0.01),
                          "deconv1": pytest.approx(share, abs=0.01), "heatmaps": 0}  # fmt: skip
+    said = [row["details"].get("sparse_kernels", "") for row in rows]
+    assert said[:3] == ["", "", ""] and all(one in out for one in said)
+    # Its only 1 x 1 convolution was left out; sparse kernels of 8 bits there are none.
+    assert all("0% of the weights" in said[place] for place in (3, 6))
+    assert all("compute in float" in said[place] for place in (4, 5, 7, 8))
     for name in ("accuracy_sparsity", "accuracy_zip"):
         assert (tmp_path / f"plots/{name}.png").read_bytes().startswith(b"\x89PNG")
     table = (tmp_path / "table.md").read_text()

@@ -54,8 +54,8 @@ class SparseCheck:
             # NaN is not above any tolerance either.
             if not difference <= TOLERANCE:
                 found.append(
-                    f"other outputs than the same network stored dense, with the {kernels} kernels: {difference:.1e} of "
-                    "the largest one"
+                    f"other outputs than the same network stored dense, by {kernels} kernels: {difference:.1e} of the "
+                    "largest"
                 )
         if self.path.wrong:
             found.append(f"wrong numbers on processors with sparse kernels, from {', '.join(self.path.wrong)} on")

@@ -88,24 +88,36 @@ def dense_twin(tflite: bytes) -> bytes:
       InputError: the bytes cannot be run, or a sparse tensor is read by another op than DENSIFY.
     """
     edit = GraphEdit(tflite)
-    restored: dict[int, int] = {}
     found = [op for op in edit.ops if edit.name(op) == "DENSIFY"]
-    if found:
-        values = _restored(tflite, [int(op.outputs[0]) for op in found])
-        for op, value in zip(found, values, strict=True):
-            tensor = int(op.outputs[0])
-            restored[tensor] = edit.constant(edit.text(int(op.inputs[0])), value, like=tensor)
-            edit.replace(op, [])
+    stored = {int(op.outputs[0]): int(op.inputs[0]) for op in found}
+    for tensor, value in zip(stored, _restored(tflite, list(stored)) if found else (), strict=True):
+        edit.graph.tensors[stored[tensor]].sparsity = None
+        edit.store(stored[tensor], value)
+    for op in found:
+        edit.replace(op, [])
     for op in edit.ops:
-        op.inputs = np.array([restored.get(int(one), int(one)) for one in op.inputs], np.int32)
-    left = {int(one) for op in edit.ops for one in op.inputs if one >= 0}
-    for tensor in left:
+        op.inputs = np.array([stored.get(int(one), int(one)) for one in op.inputs], np.int32)
+    for tensor in {int(one) for op in edit.ops for one in op.inputs if one >= 0}:
         if edit.graph.tensors[tensor].sparsity is not None:
             raise InputError(
                 f"Sparse tensors are read by DENSIFY ops. Received: {edit.text(tensor)}, read by an op that takes its "
                 "bytes for dense ones"
             )
+    _forget(edit, set(stored))
     return edit.to_bytes()
+
+
+def _forget(edit: GraphEdit, unread: set[int]) -> None:
+    """Takes tensors out of the file that no op reads or writes."""
+    kept = [place for place in range(len(edit.graph.tensors)) if place not in unread]
+    new = {-1: -1} | {old: place for place, old in enumerate(kept)}
+    edit.graph.tensors = [edit.graph.tensors[place] for place in kept]
+    for holder in (*edit.ops, edit.graph):
+        holder.inputs = np.array([new[int(one)] for one in holder.inputs], np.int32)
+        holder.outputs = np.array([new[int(one)] for one in holder.outputs], np.int32)
+    for signature in edit.model.signatureDefs or ():
+        for entry in (*signature.inputs, *signature.outputs):
+            entry.tensorIndex = new[entry.tensorIndex]
 
 
 def _restored(tflite: bytes, tensors: list[int]) -> list[np.ndarray]:

@@ -2,9 +2,9 @@
 
 Three rules keep networks of this project off it, see `tta_lite.export.sparse_path`:
 
-- TensorFlow pads a stride of 2 on an even size below and to the right only, XNNPACK's kernels on planes take the same on
-  each side. A 3 x 3 depthwise kernel becomes the lower right part of a 5 x 5 one, which starts two pixels earlier:
-  25 multiplications for 9, in four layers of MobileNetV2. On an odd size both paddings are the same, and are written so.
+- TensorFlow pads a stride of 2 on an even size below and to the right only; XNNPACK's kernels on planes take the same
+  on each side. A 3 x 3 depthwise kernel becomes the lower right part of a 5 x 5 one, which starts two pixels earlier:
+  25 multiplications for 9, in four layers of MobileNetV2. On an odd size both are the same, and are written so.
 - A cluster begins with a stem of 3 channels. Where the network's own cannot be it, pixels become planes further on:
   DEPTH_TO_SPACE makes 3 channels of 12, on four times as many pixels, and a 3 x 3 convolution of stride 2 whose kernel
   has a single one for each channel takes them back.

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tta_lite.compat import keras
+from tta_lite.export.sparse_path import has_avx
 from tta_lite.guideline.bench import START, Trial
 from tta_lite.guideline.case_study import Journal, say
 from tta_lite.guideline.export_steps import export_trial
 from tta_lite.guideline.reasons import reason, spoken
 from tta_lite.guideline.settings import CLAUSES
+from tta_lite.guideline.sparse_note import sparse_note
 from tta_lite.guideline.timing import time_together
 from tta_lite.guideline.workshop import Workshop
 from tta_lite.training.fit import FitSettings
@@ -107,8 +109,9 @@ def take_sparsities(
 
     Returns:
       the rows ``dense``, ``dense int8``, ``50 %``, ``50 % int8``, ``50 % int8, 5 bits``, ...; `details` hold
-      ``sparsity`` (0..1), ``preset`` (``fp32``, ``int8``, ``int8, 5 bits``) and ``zip_ratio``: the zip of the dense
-      float32 or 8-bit file over that of the row.
+      ``sparsity`` (0..1), ``preset`` (``fp32``, ``int8``, ``int8, 5 bits``), ``zip_ratio``, the zip of the dense
+      float32 or 8-bit file over that of the row, and of pruned rows ``sparse_kernels``, the rule that keeps the file
+      off XNNPACK's sparse path.
 
     Raises:
       InputError: the network cannot be pruned so, or the files cannot be made; before anything is trained.
@@ -139,7 +142,7 @@ def take_sparsities(
         write(f"[{place + 1}/{len(rows) + 1}] {name}: {trial.label}")
         entries = [*entries, _with(_taken(bench, name, trial), sparsity=share, preset=preset)]
         journal.write_ledger(entries)
-    entries = _compared(entries)
+    entries = _compared(entries, bench, avx=has_avx() and rules.get("connect", "local") == "local")
     usable = [entry for entry in entries if _usable(entry)]
     files = {entry.name: _file(bench, entry.name) for entry in usable}
     timed = {entry.name: entry for entry in time_together(usable, files, rules)}
@@ -190,8 +193,8 @@ def _taken(bench: Workshop, name: str, trial: Trial) -> LedgerEntry:
     return dataclasses.replace(entry, verdict=Verdict.TAKEN, why=f"asked for: {trial.label}")
 
 
-def _compared(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
-    """-> the rows with the ratio of their zips to the dense file, of 8 bits or in float32."""
+def _compared(entries: Sequence[LedgerEntry], bench: Workshop, *, avx: bool) -> list[LedgerEntry]:
+    """-> the rows with the ratio of their zips to the dense file, of 8 bits or in float32, and with sparse kernels."""
     dense = {entry.details["preset"]: entry for entry in entries if entry.details["sparsity"] == 0}
     found = []
     for entry in entries:
@@ -202,7 +205,11 @@ def _compared(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
         if entry is not first:
             # In English alone: it is of a table, and no page shows it.
             entry = dataclasses.replace(entry, details={k: v for k, v in entry.details.items() if k != "note_said"})
-            note = f"{words}. {note}"
+            # A row that was compared before, in a run that was killed, says it once.
+            note = note if words in note else f"{words}. {note}"
+        if entry.details["sparsity"] and _usable(entry) and not entry.details.get("sparse_kernels"):
+            said = sparse_note(_file(bench, entry.name).read_bytes(), avx=avx)
+            entry, note = _with(entry, sparse_kernels=said), f"{note.rstrip('. ')}. {said}"
         found.append(_with(entry, zip_ratio=ratio, note=note))
     return found
 

@@ -32,7 +32,9 @@ def ran(board, tflite, folder):
     (folder / MODEL).write_bytes(tflite)
     board.put(folder / MODEL, MODEL)
     # This machine computes densely, or at least by other kernels.
-    expected = outputs_here(folder / MODEL, folder, kernels="xnnpack", timeout_s=300)
+    outputs = folder / "outputs"
+    outputs.mkdir()
+    expected = outputs_here(folder / MODEL, outputs, kernels="xnnpack", timeout_s=300)
     for file in expected:
         board.put(file, file.name)
     flags = [*ONCE, *(f"--expect={file.name}" for file in expected)]
