@@ -40,7 +40,10 @@ def test_tables_hold_paired_differences():
 def test_the_smallest_winner():
     assert smallest_winner(CURVES[0]) == 1 and smallest_winner(CURVES[1]) is None
     first, second = sentences({one.name: one for one in CURVES})
-    assert "down to 20.0 % of the weights, +1.00" in first and "there reinit -2.00" in first
+    assert (
+        "down to 20.0 % of the weights, +1.00" in first
+        and "there reinit -2.00 (-4.48 to +0.48) (weights less reinit: +3.00 (" in first
+    )
     assert second.startswith("reinit: at no share")
     with pytest.raises(InputError, match=r"\(3, 2\). Received: \(3, 1\)"):
         Curve("short", np.array([0.8, 0.2]), DENSE[:, None], DENSE)

@@ -9,6 +9,7 @@ from tests.networks import randomised
 from tests.transforms.removal import check_useful
 from tta_lite.compat import keras
 from tta_lite.measure.counting import count
+from tta_lite.models.backbones import BACKBONES
 from tta_lite.transforms.depth.blocks import NO_IDENTITY, TWO_SHAPES, residual_blocks
 from tta_lite.transforms.depth.criteria import CRITERIA, block_scores
 from tta_lite.transforms.drop_blocks import drop_blocks
@@ -140,15 +141,31 @@ def test_the_least_leaves_until_the_target_is_met(net):
     assert not rows[4].endswith("left") and rows[-1].split()[:2] == ["after", f"{found.macs_after:,}"]
 
 
-def test_what_the_target_does_not_need_comes_back():
+def two_sizes(small, large):
+    """A block with a 1 x 1 convolution and one with a 3 x 3, whose weights are multiplied by so much."""
     image = keras.Input((8, 8, 3), name="image")
     x = L.Conv2D(4, 3, padding="same", name="stem")(image)
-    # The first to leave is small, the second alone would have been enough.
     for name, kernel in (("small", 1), ("large", 3)):
         x = L.Add(name=f"{name}_add")([x, L.Conv2D(4, kernel, padding="same", name=name)(x)])
     net = randomised(keras.Model(image, x))
-    for name, value in (("small", 0), ("large", 1e-3)):
+    for name, value in (("small", small), ("large", large)):
         net.get_layer(name).set_weights([weight * value for weight in net.get_layer(name).get_weights()])
+    return net
+
+
+def test_what_is_lost_is_weighed_by_what_it_frees():
+    net = two_sizes(0.1, 0.05)
+    options = {"macs": 64 * (27 * 4 + 144), "images": pictures(), "repair": False}
+    found = {name: drop_blocks(net, name, **options) for name in ("relative_change", "output_change")}
+    assert all(one.scores["small_add"] < one.scores["large_add"] for one in found.values())
+    # As in the paper, the least first; but the large one frees nine times as much.
+    assert found["relative_change"].removed == ("small_add",)
+    assert found["output_change"].removed == ("large_add",)
+
+
+def test_what_the_target_does_not_need_comes_back():
+    # The first to leave is small, the second alone would have been enough.
+    net = two_sizes(0, 1e-3)
     found = drop_blocks(net, macs=64 * (27 * 4 + 16), images=pictures())
     assert found.scores["small_add"] < found.scores["large_add"] and found.removed == ("large_add",)
 
@@ -262,6 +279,20 @@ def test_blocks_within_blocks_and_within_nested_models():
     assert count(both.model).macs == both.macs_after
 
 
+def test_frozen_layers_within_nested_models_stay_frozen():
+    image = keras.Input((8, 8, 4), name="features")
+    x = L.Add(name="first")([image, branch(image, "a")])
+    body = keras.Model(image, L.Add(name="second")([x, branch(x, "b")]), name="body")
+    photo = keras.Input((8, 8, 3), name="image")
+    net = keras.Model(photo, L.Conv2D(2, 1, name="head")(body(L.Conv2D(4, 1, name="stem")(photo))))
+    body.get_layer("b_conv").trainable = False
+    net.get_layer("stem").trainable = False
+    smaller = remove_blocks(net, ["body/first"])
+    assert not smaller.get_layer("stem").trainable and smaller.get_layer("head").trainable
+    left = {layer.name: layer.trainable for layer in smaller.get_layer("body").layers[1:]}
+    assert left == {"b_expand": True, "b_relu": True, "b_conv": False, "b_bn": True, "second": True}
+
+
 def test_a_block_that_runs_twice_leaves_both_times():
     photo = keras.Input((8, 8, 4), name="image")
     shared = L.Conv2D(4, 3, padding="same", name="shared")
@@ -306,6 +337,43 @@ def test_blocks_of_published_networks(name):
     net = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(96, 96, 3))
     found = residual_blocks(net)
     assert (sum(not block.why_fixed for block in found), len(found)) == PUBLISHED[name]
+
+
+# Of the networks of this project, by the tables of their papers: of each stage all blocks but the first may leave, and
+# in the first stage of ResNet 18, which keeps channels and size, this one too.
+OWN = {
+    "resnet18": (5, 8),
+    "resnet50": (12, 16),
+    "mobilenet_v2": (10, 10),
+    "mobilenet_v3_small": (6, 6),
+    "mobilenet_v3_large": (10, 10),
+    "mnasnet_a1": (9, 9),
+    "mnasnet_b1": (10, 10),
+    "shufflenet_v1_g3": (13, 13),
+    "adder_resnet20": (7, 9),
+    # It concatenates.
+    "shufflenet_v2_1.0": (0, 0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OWN)
+def test_blocks_of_own_networks(name):
+    image = keras.Input((64, 64, 3))
+    found = residual_blocks(keras.Model(image, BACKBONES[name].build(image, None)))
+    assert (sum(not block.why_fixed for block in found), len(found)) == OWN[name]
+
+
+def test_a_relu_leaves_with_its_block_where_nothing_negative_comes_in():
+    image = keras.Input((8, 8, 4), name="image")
+    x = L.MaxPooling2D(name="pool")(L.ReLU(name="relu")(image))
+    x = L.ReLU(name="last")(L.Add(name="add")([x, L.Conv2D(4, 1, name="conv")(x)]))
+    net = randomised(keras.Model(image, L.Conv2D(2, 1, name="head")(x)))
+    assert [layer.name for layer in remove_blocks(net, ["add"]).layers] == ["image", "relu", "pool", "head"]
+    # A ReLU with a ceiling is another one, and without one before it the values may be negative.
+    x = L.ReLU(6.0, name="last")(L.Add(name="add")([image, L.Conv2D(4, 1, name="conv")(image)]))
+    net = keras.Model(image, L.Conv2D(2, 1, name="head")(x))
+    assert [layer.name for layer in remove_blocks(net, ["add"]).layers] == ["image", "last", "head"]
 
 
 @pytest.mark.slow

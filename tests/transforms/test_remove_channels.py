@@ -201,6 +201,56 @@ def test_frozen_layers_and_names_stay():
     ]
 
 
+def flags_of(model: keras.Model, prefix: str = "") -> dict[str, bool]:
+    """-> which layers are trainable, by path; Keras makes inputs so, which means nothing."""
+    flags = {}
+    for layer in model.layers:
+        if not isinstance(layer, L.InputLayer):
+            flags[prefix + layer.name] = layer.trainable
+        if isinstance(layer, keras.Model):
+            flags |= flags_of(layer, f"{prefix}{layer.name}/")
+    return flags
+
+
+def test_frozen_layers_within_nested_models_stay_frozen():
+    def body(name):
+        i = image(channels=4)
+        x = L.BatchNormalization(name=f"{name}_norm")(L.Conv2D(6, 3, padding="same", name=f"{name}_conv")(i))
+        return keras.Model(i, L.Conv2D(4, 1, name=f"{name}_last")(x), name=name)
+
+    i = image()
+    x = L.Conv2D(4, 1, name="stem")(i)
+    for name in ("parts", "whole", "inside"):
+        x = body(name)(x)
+    net = randomised(keras.Model(i, L.Conv2D(2, 1, name="head")(x)))
+    net.get_layer("parts").get_layer("parts_conv").trainable = False
+    net.get_layer("whole").trainable = False
+    # Keras trains nothing within a frozen model, whatever its layers say; what they say is kept too.
+    net.get_layer("inside").trainable = False
+    net.get_layer("inside").get_layer("inside_conv").trainable = True
+    before = flags_of(net)
+    assert before["parts"] and not before["parts/parts_conv"] and not before["whole/whole_norm"]
+    assert not before["inside"] and before["inside/inside_conv"]
+    smaller = check_removal(net)
+    assert flags_of(smaller) == before
+    assert [weight.name for weight in smaller.trainable_weights] == [weight.name for weight in net.trainable_weights]
+
+
+def test_a_shared_batch_norm_runs_each_time_as_it_did():
+    """Once by its own statistics and once by those of the batch, in whichever order, and by keyword or place."""
+    on, off = {"training": True}, {"training": False}
+    for modes in ((off, on), (on, off), ({}, [True]), (on, {})):
+        i = image()
+        # With a momentum of 1 no call moves the statistics, and two runs give the same.
+        norm = L.BatchNormalization(momentum=1.0, name="norm")
+        x = L.Conv2D(8, 3, padding="same", name="body")(i)
+        calls = []
+        for mode, source in zip(modes, (x, L.ReLU()(x)), strict=True):
+            calls.append(norm(source, **mode) if isinstance(mode, dict) else norm(source, *mode))
+        net = randomised(keras.Model(i, L.Conv2D(3, 1, name="head")(L.Concatenate()(calls))))
+        check_removal(net)
+
+
 def test_what_is_protected_keeps_its_outputs_and_loses_inputs():
     net = randomised(nested())
     smaller = check_removal(net, protected=["encoder/conv_b", "tail*"])

@@ -8,6 +8,7 @@ prints a line an architecture: its groups, those that are fixed, what changed, t
 from __future__ import annotations
 
 import collections
+import re
 import time
 
 import numpy as np
@@ -68,7 +69,8 @@ def check(name: str, folder) -> None:
     size = LEAST.get(name, 32)
     x = [pictures(size)[:4]]
     found = check_outputs(application(name, size), x=x)
-    fixed = collections.Counter(group.why_fixed for group in found.groups if group.why_fixed)
+    # Without the layer's own name.
+    fixed = collections.Counter(re.sub(" '[^']*'", "", group.why_fixed) for group in found.groups if group.why_fixed)
     why = "; ".join(f"{count} x {reason}" for reason, count in fixed.items())
     cells = (name, len(found.groups), sum(fixed.values()), f"{found.difference:.1e}", f"{found.control:.1e}")
     print("|", " | ".join(map(str, cells)), end=" | ", flush=True)

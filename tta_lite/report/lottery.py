@@ -118,10 +118,15 @@ def sentences(curves: Mapping[str, Curve]) -> list[str]:
         if place is None:
             lines.append(f"{curve.name}: at no share of weights is the mean that of the dense network.")
             continue
-        others = [f"{other.name} {other.against_dense()[place]}" for other in curves.values() if other is not curve]
+        others = [
+            f"{other.name} {other.against_dense()[place]} ({curve.name} less {other.name}: "
+            f"{interval((curve.scores - other.scores)[:, place])})"
+            for other in curves.values()
+            if other is not curve
+        ]
         lines.append(
             f"{curve.name}: the dense network's mean is held down to {100 * curve.left[place]:.1f} % of the weights, "
-            f"{curve.against_dense()[place]}" + (f"; there {', '.join(others)}." if others else ".")
+            f"{curve.against_dense()[place]}" + (f"; there {'; '.join(others)}." if others else ".")
         )
     return lines
 

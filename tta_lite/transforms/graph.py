@@ -1,6 +1,6 @@
 """A functional model as what it is: calls of layers on tensors, in the order in which Keras runs them.
 
-Keras keeps this graph in fields that are not public; they are read here and in `rewrite`, and nowhere else.
+Keras keeps this graph in fields that are not public; they are read here, in `rewrite` and in `replay`, nowhere else.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ Every change of structure in this house is a handful of `Builder`s that are give
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import difflib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import tensorflow as tf
 
 from tta_lite.compat import keras
 from tta_lite.transforms.graph import check_graph, is_graph, nodes_of
+from tta_lite.transforms.replay import Placed, arguments_with, is_symbolic, replay, training_of
 from tta_lite.types import InputError
 
 Keep = Callable[..., Any]
@@ -149,21 +149,13 @@ def copy_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
         ) from error
 
 
-@dataclasses.dataclass(frozen=True)
-class _Placed:
-    """What stands in a replaced layer's place: it leads from these tensors to those."""
-
-    inputs: list[Any]
-    outputs: Any
-
-
 class _Rewriter:
     """Lives for one call of `rewrite`. Copies are found by the id of the old layer, which outlives it."""
 
     def __init__(self, rule: Rule, flatten: bool):
         self.rule, self.flatten = rule, flatten
         self.copies: dict[int, keras.layers.Layer] = {}
-        self.placed: dict[int, _Placed] = {}
+        self.placed: dict[int, Placed] = {}
         self.names: set[str] = set()
         self.flags: list[tuple[keras.layers.Layer, bool]] = []
 
@@ -214,7 +206,7 @@ class _Rewriter:
         known = {**{id(tensor): new for tensor, new in zip(old.inputs, inputs, strict=True)}, **(known or {})}
         for node in _needed(old, known):
             layer, path = node.layer, prefix + node.layer.name
-            args, kwargs = _with(node, known)
+            args, kwargs = arguments_with(node, known)
             if context and layer._expects_training_arg:
                 kwargs = {**context, **kwargs}
             first, rest, kwargs = layer._call_spec.split_out_first_arg(args, kwargs)
@@ -238,10 +230,11 @@ class _Rewriter:
         trainable: bool,
     ) -> Any:
         """-> what the new model has for one call of a layer."""
-        given = [tensor for tensor in tf.nest.flatten((first, rest, kwargs)) if _is_symbolic(tensor)]
+        given = [tensor for tensor in tf.nest.flatten((first, rest, kwargs)) if is_symbolic(tensor)]
         if id(layer) in self.placed:
             placed = self.placed[id(layer)]
-            return _replay(placed.outputs, dict(zip(map(id, placed.inputs), given, strict=True)))
+            known = dict(zip(map(id, placed.inputs), given, strict=True))
+            return replay(placed.outputs, known, (placed.training, training_of(layer, (first, *rest), kwargs)))
 
         def keep(x: Any = first) -> Any:
             with _blame(path, x):
@@ -252,7 +245,7 @@ class _Rewriter:
             return keep()
         with _blame(path, first):
             outputs = builder(first, keep)
-        self.placed[id(layer)] = _Placed(given, outputs)
+        self.placed[id(layer)] = Placed(given, outputs, training_of(layer, (first, *rest), kwargs))
         return outputs
 
     def keep(
@@ -276,7 +269,7 @@ class _Rewriter:
                 shapes = {
                     name: tuple(tensor.shape[1:])
                     for name, old, tensor in zip(layer.input_names, layer.inputs, tensors, strict=True)
-                    if not old.shape.is_compatible_with(tensor.shape)
+                    if not old.shape.is_compatiblearguments_with(tensor.shape)
                 }
                 self.copies[id(layer)] = self.model(layer, f"{path}/", shapes)
             return self.copies[id(layer)](x, *rest, **kwargs)
@@ -334,44 +327,6 @@ def _new_input(old: Any, name: str, shapes: InputShapes) -> Any:
             f"{tuple(old.shape[1:])}. Received: {tuple(shape)}"
         )
     return keras.Input(shape, batch_size=old.shape[0], dtype=old.dtype, name=name)
-
-
-def _is_symbolic(tensor: Any) -> bool:
-    return keras.backend.is_keras_tensor(tensor) if tf.is_tensor(tensor) else False
-
-
-def _with(node: Any, known: Mapping[int, Any]) -> tuple[Any, dict[str, Any]]:
-    """-> how a layer was called, with other tensors."""
-    return tf.nest.map_structure(
-        lambda value: known.get(id(value), value) if _is_symbolic(value) else value,
-        (node.call_args, node.call_kwargs),
-    )
-
-
-def _replay(outputs: Any, known: dict[int, Any]) -> Any:
-    """Calls the same layers once more, from other tensors on: `known` maps the ids of the old ones to the new ones."""
-    order: dict[int, Any] = {}
-    stack = [(tensor, False) for tensor in tf.nest.flatten(outputs)]
-    while stack:
-        tensor, ready = stack.pop()
-        node = tensor.node
-        if id(tensor) in known or node.is_input or id(node) in order:
-            continue
-        if ready:
-            order[id(node)] = node
-        else:
-            stack.append((tensor, True))
-            stack += [(read, False) for read in node.keras_inputs]
-    for node in order.values():
-        if not any(id(read) in known for read in node.keras_inputs):
-            # It hangs on nothing that changed, as a constant or a tensor from elsewhere.
-            continue
-        args, kwargs = _with(node, known)
-        new = node.layer(*args, **kwargs)
-        known.update(
-            (id(old), other) for old, other in zip(tf.nest.flatten(node.outputs), tf.nest.flatten(new), strict=True)
-        )
-    return tf.nest.map_structure(lambda tensor: known.get(id(tensor), tensor), outputs)
 
 
 def _copy_weights(old: keras.layers.Layer, new: keras.layers.Layer, path: str) -> None:

@@ -24,6 +24,8 @@ from tta_lite.types import InputError
 L = keras.layers
 # What a side of a sum may pass and still be what came in.
 PASSES = (L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.GaussianNoise, L.GaussianDropout)
+# What is not negative before is not after.
+POOLS = (L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D)
 NO_IDENTITY = "no side of the sum is what the others are made from: a projection, or branches that meet"
 TWO_SHAPES = "the sides of the sum have different shapes"
 
@@ -237,9 +239,9 @@ def _is_block(graph: Graph, made_from: Mapping[int, int], call: Call, place: int
     return all(any(one.layer.weights for one in _between(graph, made_from, source, number)) for number in others)
 
 
-def _passed(graph: Graph, number: int) -> int:
-    while number in graph.producers and is_pass(graph.producers[number].layer):
-        number = graph.producers[number].reads[0]
+def _passed(graph: Graph, number: int, more: tuple[type[keras.layers.Layer], ...] = ()) -> int:
+    while (call := graph.producers.get(number)) and (is_pass(call.layer) or isinstance(call.layer, more)):
+        number = call.reads[0]
     return number
 
 
@@ -258,7 +260,7 @@ def _between(graph: Graph, made_from: Mapping[int, int], source: int, last: int)
 
 def _useless_activation(graph: Graph, call: Call, place: int) -> Call | None:
     """-> a ReLU that alone reads a sum, where what came in is what the same ReLU gave: twice is as good as once."""
-    reader, maker = graph.only_reader(call.writes[0]), graph.producers.get(_passed(graph, call.reads[place]))
+    reader, maker = graph.only_reader(call.writes[0]), graph.producers.get(_passed(graph, call.reads[place], POOLS))
     if reader is None or maker is None or reader.writes[0] in graph.outputs:
         return None
     once = sum(one.layer is reader.layer for one in graph.calls) == 1
