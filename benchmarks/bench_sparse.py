@@ -101,7 +101,8 @@ def main(argv: list[str]) -> None:
                     outputs[f"{zeros} {form} {way}"] = np.array(said["output"])
     figures = {}
     print(
-        f"{'zeros':>6} {'form':<10} {'way':<6} {'p10 ms':>8} {'least':>8}  dense / it, in the same way    outputs differ by"
+        f"{'zeros':>6} {'form':<10} {'way':<6} {'p10 ms':>8} {'least':>8}  dense / it"
+        "  in the same way           outputs differ by"
     )
     for zeros, form in files:
         for way in _WAYS.value:
