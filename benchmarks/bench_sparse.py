@@ -12,9 +12,9 @@ child process (sparse_child.py), and every file runs in three ways, in turn:
   all: the record as it is, dense kernels with all that this processor has;
   mixed: only the bit of AVX is taken out, so that sparse kernels of SSE run beside dense ones with AVX-512;
   sse: as on an x86 processor without AVX.
-Prints the tenth percentile in milliseconds (other work then hardly shows) over the rounds, the median and the least,
-the ratio to the dense file in the same way with its range over the rounds, and the largest difference of the outputs
-to the dense file's.
+Prints the tenth percentile in milliseconds of processor time (other work then hardly shows) over the rounds, the
+median and the least, the ratio to the dense file in the same way with its range over the rounds, and the largest
+difference of the outputs to the dense file's.
 """
 
 from __future__ import annotations
@@ -100,10 +100,14 @@ def main(argv: list[str]) -> None:
                     times.setdefault(f"{zeros} {form} {way}", []).append(said["p10_ms"])
                     outputs[f"{zeros} {form} {way}"] = np.array(said["output"])
     figures = {}
+<<<<<<< HEAD
     print(
         f"{'zeros':>6} {'form':<10} {'way':<6} {'p10 ms':>8} {'least':>8}  dense / it, in the same way    "
         "outputs differ by"
     )
+=======
+    print(f"{'zeros':>6} {'form':<10} {'way':<6} {'p10 ms':>8} {'least':>8}  dense / it, in its way  outputs differ by")
+>>>>>>> h_S
     for zeros, form in files:
         for way in _WAYS.value:
             key, first = f"{zeros} {form} {way}", f"{zeros} dense {way}"

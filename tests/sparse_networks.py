@@ -81,7 +81,6 @@ OFF = {
     "stem5": branch(same, kernel=5, padding=2),
     "stem_stride1": branch(same, strides=1),
     "no_stem": lambda x, n: mean(pointwise(x, f"{n}_a"), n),
-    "tapped": lambda x, n: _tapped(x, n),
     "subtracted": branch(lambda x, n: layers.Subtract(name=f"{n}_minus")([x, pointwise(x, f"{n}_c")])),
     "joined": branch(lambda x, n: layers.Concatenate(name=f"{n}_cat")([x, pointwise(x, f"{n}_c")])),
 }
@@ -91,6 +90,7 @@ WRONG = {
     "strided_same": branch(lambda x, n: depthwise(x, f"{n}_dw", strides=2)),
     "depthwise7": branch(lambda x, n: depthwise(x, f"{n}_dw", kernel=7)),
     "excited_open": branch(squeeze, same),
+    "tapped": lambda x, n: _tapped(x, n),
 }
 
 

@@ -128,6 +128,8 @@ class _Graph:
         for place, node in enumerate(nodes):
             for tensor in dict.fromkeys(node.inputs):
                 self.readers[tensor].append(place)
+        # A tensor that the network gives out is none of a cluster's, even for a node that reads it too.
+        self.given_out = set(nodes[-1].inputs)
         self.leaders = list(range(len(nodes)))
         self.barred = [False] * len(nodes)
         # An end inside a larger cluster, as the mean of squeeze-and-excite, is none.
@@ -164,7 +166,7 @@ class _Graph:
                 continue
             for tensor in node.inputs:
                 source = self.written.get(tensor)
-                if source is None or not self._gives_planes(source) or self.barred[source]:
+                if source is None or tensor in self.given_out or not self._gives_planes(source) or self.barred[source]:
                     self.barred[place] = True
                     continue
                 self.ends[source] = False

@@ -96,4 +96,4 @@ def test_planes_without_an_end_give_wrong_numbers(board, unguarded, tmp_path):
 def test_each_of_them_gives_wrong_numbers(board, unguarded, tmp_path, name):
     tflite = unguarded(sparse_networks.network([name]))
     assert sparse_path(tflite).wrong
-    assert ran(board, tflite, tmp_path)[1] == [False]
+    assert not any(ran(board, tflite, tmp_path)[1])
