@@ -100,14 +100,7 @@ def main(argv: list[str]) -> None:
                     times.setdefault(f"{zeros} {form} {way}", []).append(said["p10_ms"])
                     outputs[f"{zeros} {form} {way}"] = np.array(said["output"])
     figures = {}
-<<<<<<< HEAD
-    print(
-        f"{'zeros':>6} {'form':<10} {'way':<6} {'p10 ms':>8} {'least':>8}  dense / it, in the same way    "
-        "outputs differ by"
-    )
-=======
     print(f"{'zeros':>6} {'form':<10} {'way':<6} {'p10 ms':>8} {'least':>8}  dense / it, in its way  outputs differ by")
->>>>>>> h_S
     for zeros, form in files:
         for way in _WAYS.value:
             key, first = f"{zeros} {form} {way}", f"{zeros} dense {way}"
