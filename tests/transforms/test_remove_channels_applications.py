@@ -83,6 +83,8 @@ def test_a_small_application_loses_channels(name, tmp_path):
     check(name, tmp_path)
 
 
+# The largest have a thousand layers and more.
+@pytest.mark.timeout(3600)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ALL if name not in SMALL])
 def test_an_application_loses_channels(name, tmp_path):
