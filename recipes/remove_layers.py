@@ -1,4 +1,4 @@
-"""Residual blocks off a network of your own: fewer layers, each as it was, fine-tuned by the network before.
+"""Residual blocks off a network of your own: fewer layers, fine-tuned with the old network as a teacher.
 
   tta-lite remove-layers --model=resnet.keras --images=photos.npy --blocks=4 --out=runs/shallow
   tta-lite remove-layers --model=net.keras --task=image_folder:/data/flowers --pixels=-1..1 --macs=0.7 --out=runs/less
