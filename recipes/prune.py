@@ -6,11 +6,12 @@
   tta-lite prune --model=net.keras --task=my_package.my_task:make_task --sparsities=0.5 --pattern=2:4 --out=runs/2_4
 
 A zero makes the compressed file smaller and nothing else: neither the .tflite file itself nor the inference (clause
-6.2.3), unless the runtime has kernels that leave zeros out, see `tta-lite sparse`. With --sparsity: writes the network (steps/01-g5/model.keras), its .tflite file and the table; it is step G5 of
-`tta-lite guideline`: the same flags and the same seed give the same network. With --sparsities: the trials that the
-clause asks for, each from the given network, as float32 and as int8 files; writes table.md, table.csv and the plots
-accuracy_sparsity.png and accuracy_zip.png. `zip` is the file after deflate at level 9, the archive's own 100 bytes left
-out. A run that was killed goes on with the same command.
+6.2.3), unless the runtime has kernels that leave zeros out, see `tta-lite sparse`. With --sparsity: writes the network
+(steps/01-g5/model.keras), its .tflite file and the table; it is step G5 of `tta-lite guideline`: the same flags and the
+same seed give the same network. With --sparsities: the trials that the clause asks for, each from the given network, as
+float32 and as int8 files; writes table.md, table.csv and the plots accuracy_sparsity.png and accuracy_zip.png. `zip` is
+the file after deflate at level 9, the archive's own 100 bytes left out. A run that was killed goes on with the same
+command.
 """
 
 from __future__ import annotations
