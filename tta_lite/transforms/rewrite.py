@@ -269,7 +269,7 @@ class _Rewriter:
                 shapes = {
                     name: tuple(tensor.shape[1:])
                     for name, old, tensor in zip(layer.input_names, layer.inputs, tensors, strict=True)
-                    if not old.shape.is_compatiblearguments_with(tensor.shape)
+                    if not old.shape.is_compatible_with(tensor.shape)
                 }
                 self.copies[id(layer)] = self.model(layer, f"{path}/", shapes)
             return self.copies[id(layer)](x, *rest, **kwargs)
