@@ -151,7 +151,7 @@ def test_channels_that_nobody_reads_leave_without_a_trace(name, tmp_path):
 
 
 def test_the_pose_network_of_the_guideline():
-    net = randomised(pose_resnet("mobilenet_v2", joints=5, input_size=32, deconv_filters=(16, 16, 8)), std=0.05)
+    net = randomised(pose_resnet("mobilenet_v2", joints=5, input_size=32, deconv_filters=(16, 16, 8)), std=0.3)
     smaller = check_removal(net)
     assert smaller.output_shape == net.output_shape
     # Only what makes the heat maps must stay.
