@@ -9,6 +9,7 @@ sets have another order in each process: of two runs that must be alike start on
 from __future__ import annotations
 
 import atexit
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -56,8 +57,10 @@ class Started:
         return self._process.exitcode
 
     def send_signal(self, number: int) -> None:
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        """Nothing happens if it has ended, as with `Popen`."""
+        if self._process.pid is not None and self._process.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     def communicate(self, timeout: float = LIMIT_S) -> tuple[str, str]:
         """-> what it still printed, and where; it has ended then."""

@@ -149,7 +149,7 @@ def test_killed_at_random_moments_it_ends_the_same(place, whole):
         for line in process.stdout:
             if line.startswith("run folder"):
                 break
-        time.sleep(moments.uniform(0, 12))
+        time.sleep(moments.uniform(0, 8))
         process.send_signal(signal.SIGKILL)
         process.communicate()
     code, _, err = finish(start(place, f"--out={place}/killed"))
