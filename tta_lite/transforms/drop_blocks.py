@@ -19,6 +19,7 @@ from tta_lite.transforms.depth.criteria import block_scores, get_block_criterion
 from tta_lite.transforms.depth.repair import repair as repaired
 from tta_lite.transforms.remove_layers import remove_blocks
 from tta_lite.transforms.rewrite import rewrite
+from tta_lite.transforms.text_table import aligned
 from tta_lite.types import InputError
 
 
@@ -67,14 +68,7 @@ class Dropped:
             ("before", f"{self.macs_before:,}", f"{self.params_before:,}", "", ""),
             ("after", f"{self.macs_after:,}", f"{self.params_after:,}", "", ""),
         ]
-        widths = [max(map(len, column)) for column in zip(head, *rows, *total, strict=True)]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if 0 < place < 4 else cell.ljust(width)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in (head, tuple("-" * width for width in widths), *rows, *total)
-        )
+        return aligned(head, [*rows, *total])
 
 
 def drop_blocks(

@@ -15,6 +15,7 @@ from tta_lite.transforms.channels.repair import repair as repaired
 from tta_lite.transforms.channels.targets import Latency
 from tta_lite.transforms.remove_channels import remove_channels
 from tta_lite.transforms.rewrite import rewrite
+from tta_lite.transforms.text_table import aligned
 from tta_lite.types import InputError
 
 HALF = 0.5
@@ -61,14 +62,7 @@ class Shrunk:
                 ("parameters", self.params_before, self.params_after),
             )
         ]
-        widths = [max(map(len, column)) for column in zip(head, *rows, *total, strict=True)]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if 0 < place < 4 else cell.ljust(width)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in (head, tuple("-" * width for width in widths), *rows, *total)
-        )
+        return aligned(head, [*rows, *total])
 
 
 def shrink(
