@@ -12,9 +12,9 @@ import dataclasses
 import io
 from pathlib import Path
 
-from tta_lite.compat import keras
 from tta_lite.files import atomic_write
-from tta_lite.training.callbacks import read_history
+from tta_lite.training.watchers.base import Callback, steps_at_once
+from tta_lite.training.watchers.history import read_history
 from tta_lite.types import InputError
 
 OVERFLOW, GROWTH, START = "overflow", "growth", "start"
@@ -37,12 +37,13 @@ class ScaleChange:
     event: str
 
 
-class LossScaleLogger(keras.callbacks.Callback):
+class LossScaleLogger(Callback):
     """Logs ``loss_scale`` and ``overflows``, the skipped steps of the epoch so far, after every step and epoch.
 
     It fits any ``model.fit`` and comes before the callbacks that shall see what it logs: TensorBoard, `History`. An
-    optimizer without loss scaling has nothing to log. Keras counts a skipped step as any other, so that neither
-    ``optimizer.iterations`` nor the loss tells of it.
+    optimizer without loss scaling has nothing to log. Keras 2 counts a skipped step as any other, so that neither
+    ``optimizer.iterations`` nor the loss tells of it. The scale of Keras 2 stays at 1 or more, that of Keras 3 does
+    not.
 
     Args:
       path: of a CSV file with the columns epoch, step, loss_scale and event, a row a `ScaleChange`; None: none. A
@@ -53,6 +54,7 @@ class LossScaleLogger(keras.callbacks.Callback):
       overflows: steps that were skipped in this call of ``fit``.
 
     Example:
+      >>> from tta_lite.compat import keras
       >>> image = keras.Input((2,))
       >>> net = keras.Model(image, keras.layers.Dense(1, kernel_initializer="ones")(image))
       >>> scaled = keras.mixed_precision.LossScaleOptimizer(keras.optimizers.SGD(0.0), initial_scale=2.0**127)
@@ -80,11 +82,10 @@ class LossScaleLogger(keras.callbacks.Callback):
         self.changes, self.overflows = [], 0
         if not self._scaled():
             return
-        at_once = getattr(self.model, "_steps_per_execution", None)
-        if at_once is not None and int(at_once) > 1:
+        if (at_once := steps_at_once(self.model)) > 1:
             raise InputError(
                 "LossScaleLogger looks at the scale after every step: compile with steps_per_execution=1. "
-                f"Received: {int(at_once)}"
+                f"Received: {at_once}"
             )
         self._scale, self._good = self._look()
 
@@ -99,7 +100,7 @@ class LossScaleLogger(keras.callbacks.Callback):
         if not self._scaled():
             return
         scale, good = self._look()
-        if self.model.optimizer.dynamic:
+        if self._dynamic():
             if self._skipped(scale, good):
                 self.overflows += 1
                 self._in_epoch += 1
@@ -128,16 +129,28 @@ class LossScaleLogger(keras.callbacks.Callback):
             logs["loss_scale"], logs["overflows"] = self._scale, self._in_epoch
 
     def _scaled(self) -> bool:
-        return isinstance(getattr(self.model, "optimizer", None), keras.mixed_precision.LossScaleOptimizer)
+        # Both Keras call it so; the name spares an import of either.
+        optimizer = getattr(self.model, "optimizer", None)
+        return any(
+            base.__name__ in ("LossScaleOptimizer", "BaseLossScaleOptimizer") for base in type(optimizer).__mro__
+        )
+
+    def _dynamic(self) -> bool:
+        # That of Keras 3 is always.
+        return bool(getattr(self.model.optimizer, "dynamic", True))
 
     def _look(self) -> tuple[float, int]:
         """-> the scale, and how many steps were good since it last changed."""
         optimizer = self.model.optimizer
-        return float(optimizer.loss_scale), int(optimizer.dynamic_counter) if optimizer.dynamic else 0
+        if hasattr(optimizer, "loss_scale"):
+            return float(optimizer.loss_scale), int(optimizer.dynamic_counter) if optimizer.dynamic else 0
+        if not optimizer.built:
+            return float(optimizer.initial_scale), 0
+        return float(optimizer.dynamic_scale.numpy()), int(optimizer.step_counter.numpy())
 
     def _skipped(self, scale: float, good: int) -> bool:
-        # Both a skipped step and one that doubles the scale set the counter to 0. The scale does not fall below 1.
+        # Both a skipped step and one that doubles the scale set the counter to 0.
         if good:
             return False
         grew = self._good + 1 == int(self.model.optimizer.dynamic_growth_steps)
-        return not grew or scale < self._scale or scale == 1.0
+        return not grew or scale < self._scale or scale == self._scale == 1.0
