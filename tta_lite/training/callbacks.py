@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tta_lite.training.loss_scale import LossScaleLogger
+from tta_lite.training.lottery_rewind import LotteryRewind
 from tta_lite.training.network_slimming import NetworkSlimming
 from tta_lite.training.watchers.base import Callback
 from tta_lite.training.watchers.budget_watch import BudgetWatch
@@ -24,7 +25,6 @@ from tta_lite.training.watchers.tflite_export import TFLiteExport
 from tta_lite.training.watchers.time_limit import TimeLimit
 
 if TYPE_CHECKING:
-    from tta_lite.training.lottery_rewind import LotteryRewind
     from tta_lite.training.watchers.quantization_schedule import QuantizationAwareSchedule
 
 __all__ = [
@@ -49,7 +49,6 @@ __all__ = [
 ]
 
 _KERAS_2 = {
-    "LotteryRewind": "tta_lite.training.lottery_rewind",
     "QuantizationAwareSchedule": "tta_lite.training.watchers.quantization_schedule",
 }
 
