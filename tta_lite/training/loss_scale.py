@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import io
 from pathlib import Path
+from typing import Any
 
 from tta_lite.files import atomic_write
 from tta_lite.training.watchers.base import Callback, steps_at_once
@@ -72,6 +73,7 @@ class LossScaleLogger(Callback):
         self.overflows = 0
         self._epoch = self._in_epoch = 0
         self._scale, self._good = 0.0, 0
+        self._scaled = False
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Looks at the optimizer.
@@ -80,7 +82,8 @@ class LossScaleLogger(Callback):
           InputError: several steps are run at once (``steps_per_execution``), between which nothing can be seen.
         """
         self.changes, self.overflows = [], 0
-        if not self._scaled():
+        self._scaled = _scales(self.model)
+        if not self._scaled:
             return
         if (at_once := steps_at_once(self.model)) > 1:
             raise InputError(
@@ -92,12 +95,12 @@ class LossScaleLogger(Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Begins to count anew."""
         self._epoch, self._in_epoch = epoch, 0
-        if self._scaled() and not self.changes:
+        if self._scaled and not self.changes:
             self.changes.append(ScaleChange(epoch, 0, self._scale, START))
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Sees what the step did to the scale."""
-        if not self._scaled():
+        if not self._scaled:
             return
         scale, good = self._look()
         if self._dynamic():
@@ -112,7 +115,7 @@ class LossScaleLogger(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Logs, and writes the file anew."""
-        if not self._scaled():
+        if not self._scaled:
             return
         self._log(logs)
         if self.path is not None:
@@ -127,13 +130,6 @@ class LossScaleLogger(Callback):
     def _log(self, logs: dict | None) -> None:
         if logs is not None:
             logs["loss_scale"], logs["overflows"] = self._scale, self._in_epoch
-
-    def _scaled(self) -> bool:
-        # Both Keras call it so; the name spares an import of either.
-        optimizer = getattr(self.model, "optimizer", None)
-        return any(
-            base.__name__ in ("LossScaleOptimizer", "BaseLossScaleOptimizer") for base in type(optimizer).__mro__
-        )
 
     def _dynamic(self) -> bool:
         # That of Keras 3 is always.
@@ -154,3 +150,9 @@ class LossScaleLogger(Callback):
             return False
         grew = self._good + 1 == int(self.model.optimizer.dynamic_growth_steps)
         return not grew or scale < self._scale or scale == self._scale == 1.0
+
+
+def _scales(model: Any) -> bool:
+    """Whether its optimizer scales the loss; both Keras call it so, and the name spares an import of either."""
+    optimizer = getattr(model, "optimizer", None)
+    return any(base.__name__ in ("LossScaleOptimizer", "BaseLossScaleOptimizer") for base in type(optimizer).__mro__)
