@@ -18,7 +18,7 @@ class BudgetWatch(Callback):
     """Measures the network when a training begins and every few epochs, and stops or warns if a figure is too large.
 
     What is measured is a function of the model, so that nothing here knows of files or boards:
-    `tta_lite.measure.for_callbacks` makes such functions for the exported size, MACs and the latency on this machine.
+    `tta_lite.guideline.for_callbacks` makes such functions for the exported size, MACs and the latency on this machine.
     The figures are added to what Keras logs; in epochs that measure nothing, those of the last time. Put it before the
     callbacks that shall see them.
 

@@ -20,7 +20,7 @@ class TFLiteExport(Callback):
     """Exports the network every few epochs, scores the file, logs the score and keeps the file that is best by it.
 
     How a network becomes a file, and what the file is worth, are functions, so that the score is of what will run on
-    the board and not of the float network: `tta_lite.measure.for_callbacks.export_and_score` makes both for a task.
+    the board and not of the float network: `tta_lite.guideline.for_callbacks.export_and_score` makes both for a task.
     The score is added to what Keras logs; in epochs without an export the last one, and NaN before the first. Put it
     before the callbacks that shall see it.
 

@@ -18,11 +18,13 @@ import numpy as np
 
 from tta_lite.compat import keras
 from tta_lite.export.tflite import export_tflite
+from tta_lite.guideline.checks import as_if_trained
 from tta_lite.measure.benchmark import benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
 from tta_lite.training.precision import with_policy
 from tta_lite.training.pruning import strip
+from tta_lite.training.quantization_aware import is_quantization_aware
 from tta_lite.types import FP32, INT8, ExportSpec, InputError, Task
 
 Export = Callable[[keras.Model], bytes]
@@ -63,8 +65,17 @@ def export_and_score(task: Task, spec: ExportSpec = INT8, *, seed: int = 0) -> t
 
 
 def size_bytes(export: Export) -> Callable[[keras.Model], int]:
-    """-> model -> bytes of its file."""
-    return lambda model: len(export(model))
+    """-> model -> bytes of its file, which before the first step is as large as after it.
+
+    >>> net = keras.Sequential([keras.layers.Dense(4, input_shape=(8,))])
+    >>> before = size_bytes(exporter())(net)
+    >>> net.set_weights([value + 0.5 for value in net.get_weights()])
+    >>> net.layers[0].bias.assign([1, 2, 3, 4]) is not None
+    True
+    >>> size_bytes(exporter())(net) == before
+    True
+    """
+    return lambda model: len(export(_as_if_trained(model)))
 
 
 def macs() -> Callable[[keras.Model], int]:
@@ -89,7 +100,7 @@ def latency_ms(export: Export, **rules: Any) -> Callable[[keras.Model], float]:
     def latency(model: keras.Model) -> float:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "model.tflite")
-            file.write_bytes(export(model))
+            file.write_bytes(export(_as_if_trained(model)))
             return float(benchmark_together({"model": file}, **rules)["model"].latency.p50)
 
     return latency
@@ -102,3 +113,9 @@ def plain(model: keras.Model) -> keras.Model:
     if any(layer.dtype_policy.name != "float32" for layer in model._flatten_layers() if hasattr(layer, "dtype_policy")):
         model = with_policy(model, "float32")
     return model
+
+
+def _as_if_trained(model: keras.Model) -> keras.Model:
+    # The converter leaves out a bias that is zero, as all are before the first step.
+    model = plain(model)
+    return model if is_quantization_aware(model) else as_if_trained(model)
