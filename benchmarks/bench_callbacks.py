@@ -146,6 +146,8 @@ def main(argv: Sequence[str]) -> None:
             f"fit with all callbacks / plain fit, {clock}: {statistics.median(ratios):.4f}, median of {len(ratios)}; "
             f"{min(ratios):.4f} to {max(ratios):.4f}"
         )
+    least = {name: min(cpu for _, cpu in values) for name, values in seconds.items()}
+    print(f"the least processor seconds of each: {least['with all'] / least['plain']:.4f}")
     total = sum(spent.values())
     print(f"inside the hooks: {100 * total / (wall - total):.2f} % of the rest of one fit, {wall:.1f} s")
     print(f"{'':20}{'us a step':>12}{'ms an epoch':>14}")

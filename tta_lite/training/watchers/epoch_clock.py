@@ -16,6 +16,7 @@ class EpochClock:
     Attributes:
       now: when a hook last ran.
       step: of the epoch that runs, how many are done.
+      last_step_s: seconds of the last one.
       steps: of an epoch; None: not known yet.
 
     Example: two steps of 3 s, and a validation of 5 s.
@@ -33,7 +34,7 @@ class EpochClock:
         self._count, self._sum = 0, 0.0
         self._tails: list[float] = []
         self._ended = False
-        self._mark = self.now = 0.0
+        self._mark = self.now = self.last_step_s = 0.0
         self.step, self.steps = 0, None  # type: int, int | None
 
     def read(self) -> float:
@@ -66,6 +67,7 @@ class EpochClock:
         else:
             self._count += done
             self._sum += took
+        self.last_step_s = took / done
         self._mark, self.step = now, batch + 1
 
     def end_epoch(self) -> None:

@@ -84,6 +84,7 @@ class NaNGuard(Callback):
         self.gave_up_at: tuple[int, int] | None = None
         self._state: states.State | None = None
         self._epoch = self._batch = self._kept_in = 0
+        self._looked = self._kept = -1
         self._first = True
         self._rolled_back = False
 
@@ -99,7 +100,7 @@ class NaNGuard(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Notes the epoch."""
-        self._epoch = epoch
+        self._epoch, self._looked, self._kept = epoch, -1, -1
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """Takes the first state: not earlier, for others may restore weights when a training begins."""
@@ -118,13 +119,17 @@ class NaNGuard(Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Looks at the loss."""
         self._batch = batch
-        if (batch + 1) % self.look_every == 0:
+        # Several steps may have been run at once.
+        if batch - self._looked >= self.look_every:
+            self._looked = batch
             loss = (logs or {}).get("loss")
             if loss is not None and not math.isfinite(loss := float(loss)):
                 self._roll_back(f"loss {loss}")
                 return
-        if self.keep_every is not None and (batch + 1) % self.keep_every == 0 and not self._keep():
-            self._roll_back("weights that are no numbers")
+        if self.keep_every is not None and batch - self._kept >= self.keep_every:
+            self._kept = batch
+            if not self._keep():
+                self._roll_back("weights that are no numbers")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Looks at the weights, which the last step may have spoilt, and at the loss, and keeps what is sound."""

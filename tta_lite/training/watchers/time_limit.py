@@ -113,7 +113,9 @@ class TimeLimit(Callback):
         """Cuts the epoch, if another step and its end would be too late."""
         clock = self._clock
         clock.end_step(batch)
-        if clock.now + clock.step_s + self._tail_s() > self._end and clock.step != clock.steps and not self._cut:
+        # Steps may have become slower than they were.
+        needed = max(clock.step_s, clock.last_step_s) + self._tail_s()
+        if clock.now + needed > self._end and clock.step != clock.steps and not self._cut:
             self._cut = self.stopped = True
             self.model.stop_training = True
 
