@@ -73,7 +73,14 @@ def test_an_epoch_that_a_time_limit_cuts_is_not_done(make_net, make_task, tmp_pa
         on_train_batch_end=lambda batch, logs: now.__setitem__(0, now[0] + now[-1]),
     )
     limit = TimeLimit(100, reserve_s=0, write=silent, clock=lambda: now[0])
-    fit(Candidate(make_net()), make_task(), THREE, tmp_path, callbacks=[look, limit], write=silent)
+    fit(
+        Candidate(make_net()),
+        make_task(),
+        FitSettings(epochs=3, tensorboard=False),
+        tmp_path,
+        callbacks=[look, limit],
+        write=silent,
+    )
     assert limit.stopped and limit.epochs_done == 1
     assert int(tf.train.load_variable(str(tmp_path / "checkpoints"), "epoch/.ATTRIBUTES/VARIABLE_VALUE")) == 1
 

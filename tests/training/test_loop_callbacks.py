@@ -10,10 +10,13 @@ import hashlib
 import itertools
 import json
 import math
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from tta_lite.compat import keras
 from tta_lite.training import callbacks
@@ -261,6 +264,23 @@ def test_if_not_even_one_epoch_fits_its_steps_are_kept(tmp_path, told):
     assert states.read(tmp_path / "state.npz").epochs_done == 0
 
 
+@given(
+    steps=st.integers(1, 6), step_s=st.integers(1, 9), tail_s=st.integers(0, 9), more_s=st.integers(0, 200),
+    known=st.booleans(),
+)  # fmt: skip
+def test_as_many_epochs_as_fit_are_done(steps, step_s, tail_s, more_s, known):
+    """At constant times, and with a limit for one epoch or more."""
+    # While the number of steps is not known, another one might come after the last.
+    assume(known or more_s + tail_s >= step_s)
+    model, now, epoch_s = types.SimpleNamespace(stop_training=False), [0.0], steps * step_s + tail_s
+    limit = TimeLimit(epoch_s + more_s, reserve_s=0, write=silent, clock=lambda: now[0])
+    drive_timed(
+        limit, now, (step_s, tail_s), epochs=10, steps=steps, told=steps if known else None, net=model
+    )  # fmt: skip
+    assert limit.epochs_done == min(10, (epoch_s + more_s) // epoch_s) and now[0] == limit.epochs_done * epoch_s
+    assert limit.stopped == (limit.epochs_done < 10)
+
+
 def test_an_epoch_that_becomes_slow_is_cut_and_forgotten(tmp_path):
     net, now = make_net(), [0.0]
     watch = TimeLimit(100, tmp_path / "state.npz", reserve_s=0, write=silent, clock=lambda: now[0])
@@ -336,7 +356,6 @@ def test_a_state_of_another_network_is_refused_and_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     "optimizer",
     [
-        lambda: keras.optimizers.Adam(0.1),
         lambda: keras.optimizers.SGD(SCHEDULES.ExponentialDecay(0.1, 3, 0.5), momentum=0.9),
         lambda: keras.mixed_precision.LossScaleOptimizer(keras.optimizers.Adam(0.1), dynamic_growth_steps=3),
         lambda: keras.optimizers.legacy.Adam(0.1),

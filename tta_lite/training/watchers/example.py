@@ -18,5 +18,6 @@ def small() -> tuple[Any, np.ndarray, np.ndarray]:
     """
     x = np.arange(16, dtype=np.float32).reshape(8, 2) / 16
     net = keras.Sequential([keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", input_shape=(2,))])
-    net.compile(keras.optimizers.SGD(0.1), "mse")
+    # To compile so small a network takes longer than to train it.
+    net.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
     return net, x, x.sum(axis=1, keepdims=True)
