@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import sys
@@ -133,6 +134,20 @@ def steps_at_once(model: Any) -> int:
     if found is None:
         found = getattr(model, "steps_per_execution", None)
     return 1 if found is None else int(found)
+
+
+def scalars(logs: dict | None) -> dict[str, float]:
+    """-> the single numbers among what Keras logs, whatever type they have; a metric of several values is left out.
+
+    >>> import numpy as np
+    >>> scalars({"loss": np.float32(0.5), "of_each_class": np.ones(3), "why": "more"})
+    {'loss': 0.5}
+    """
+    found = {}
+    for name, value in (logs or {}).items():
+        with contextlib.suppress(TypeError, ValueError):
+            found[name] = float(value)
+    return found
 
 
 def say(line: str) -> None:

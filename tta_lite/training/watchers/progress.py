@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tta_lite.training.watchers.base import Callback, check_number, say
+from tta_lite.training.watchers.base import Callback, check_number, say, scalars
 from tta_lite.training.watchers.epoch_clock import EpochClock
 
 
@@ -88,7 +88,7 @@ class Progress(Callback):
         epochs = self.params["epochs"]
         left = self._clock.left_s(epochs - self._epoch - done)
         words = [f"{self.label}: epoch {self._epoch + 1}/{epochs} {where}"]
-        words += [f"{name} {float(value):.3g}" for name, value in (logs or {}).items()]
+        words += [f"{name} {value:.3g}" for name, value in scalars(logs).items()]
         words.append("time left not known yet" if math.isnan(left) else f"{format_seconds(left)} left")
         self.write(", ".join(words))
         self._last = self._clock.now
@@ -127,8 +127,4 @@ class EpochsDone(Callback):
         """Tells."""
         self._seen = batch + 1
         share = 0.0 if self._steps is None else (batch + 1) / self._steps
-        self.tell(
-            self._epoch + share,
-            self.params["epochs"],
-            {name: float(value) for name, value in (logs or {}).items()},
-        )
+        self.tell(self._epoch + share, self.params["epochs"], scalars(logs))
