@@ -92,11 +92,11 @@ class Distillation:
         logits = bool(loss.get_config()["from_logits"])
         ends = [teacher.probabilities, ends_in_softmax(model)]
         # Only where they end differently is it plain that the loss speaks for one of the two.
-        theirs, mine = (logits, logits) if ends[0] == ends[1] else (not ends[0], not ends[1])
+        of_teacher, of_model = (logits, logits) if ends[0] == ends[1] else (not ends[0], not ends[1])
         temperature = self.temperature
 
         def distance(taught: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-            return softened_divergence(as_logits(taught, theirs), as_logits(found, mine), temperature)
+            return softened_divergence(as_logits(taught, of_teacher), as_logits(found, of_model), temperature)
 
         return distance
 

@@ -275,24 +275,29 @@ def _summed(pairs: Sequence[Pair], distances: Sequence[FeatureDistance]) -> Dist
 
 def _regressed(found: Shape, taught: Shape, name: str) -> tuple[keras.layers.Layer, FeatureDistance]:
     """-> the regressor for two layers, built in this strategy's scope, and the distance through it."""
-    mine, theirs = (shape if len(shape) == 4 else (None, 1, 1, shape[-1]) for shape in (found, taught))
-    if any(len(shape) not in (2, 4) or None in shape[1:] for shape in (found, taught)):
-        raise InputError(
-            f"A hint needs layers that give [B, C] or [B, H, W, C] of a fixed size. Received: {found} and {taught}"
-        )
-    size = [min(one, other) for one, other in zip(mine[1:3], theirs[1:3], strict=True)]  # type: ignore[type-var]
+    mine, theirs = _as_map(found), _as_map(taught)
+    pairs = list(zip(mine[:2], theirs[:2], strict=True))
+    height, width = (min(pair) for pair in pairs)
     strides = [1, 1]
-    if all(one % other == 0 for one, other in zip(mine[1:3], theirs[1:3], strict=True)):  # type: ignore[operator]
-        strides = [one // other for one, other in zip(mine[1:3], theirs[1:3], strict=True)]  # type: ignore[operator]
+    if all(one % other == 0 for one, other in pairs):
+        strides = [one // other for one, other in pairs]
     # float32, whatever precision the student learns in: it is small, and dropped.
-    regressor = keras.layers.Conv2D(theirs[3], strides, strides, dtype="float32", name=name)
-    regressor.build(mine)
+    regressor = keras.layers.Conv2D(theirs[2], strides, strides, dtype="float32", name=name)
+    regressor.build((None, *mine))
 
     def distance(taught: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-        found = tf.reshape(found, [-1, *mine[1:]])
+        found = tf.reshape(found, [-1, *mine])
         if strides == [1, 1]:
-            found = losses.pooled(found, *size)
-        wanted = losses.pooled(tf.reshape(taught, [-1, *theirs[1:]]), *size)
+            found = losses.pooled(found, height, width)
+        wanted = losses.pooled(tf.reshape(taught, [-1, *theirs]), height, width)
         return losses.hint_distance(wanted, regressor(found))
 
     return regressor, distance
+
+
+def _as_map(shape: Shape) -> tuple[int, int, int]:
+    """-> height, width and channels of a layer; 1 x 1 of one that gives vectors."""
+    sizes = [size for size in shape[1:] if size is not None]
+    if len(shape) not in (2, 4) or len(sizes) != len(shape) - 1:
+        raise InputError(f"A hint needs layers that give [B, C] or [B, H, W, C] of a fixed size. Received: {shape}")
+    return (sizes[0], sizes[1], sizes[2]) if len(sizes) == 3 else (1, 1, sizes[0])
