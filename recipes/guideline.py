@@ -62,7 +62,10 @@ _WEIGHTS = flags.DEFINE_list("light_weights", [], "What they start from, as mobi
 _MACS = flags.DEFINE_list("macs", ["0.7", "0.5", "0.35"], "Shares of the MACs to be left (G2).")
 _CHANNELS = flags.DEFINE_list("channels", ["0.7", "0.5"], "Shares of the MACs to be left when channels are removed.")
 _CRITERION = flags.DEFINE_string("criterion", "taylor", "By which channels are chosen, see tta-lite remove-channels.")
-_DISTIL = flags.DEFINE_bool("distil", True, "A network that lost channels also learns from the one before it.")
+_DISTIL = flags.DEFINE_bool("distil", True, "After G1, G2 and channels it also learns from the unmodified network.")
+_DISTIL_CONTROL = flags.DEFINE_bool(
+    "distil_control", True, "It is trained without the teacher too, the better one is kept, and the difference told."
+)
 _SPARSITIES = flags.DEFINE_list("sparsities", ["0.5", "0.8"], "Shares of zero weights (G5).")
 _PROMISING = flags.DEFINE_integer("promising", 2, "How many settings of a step are trained at most.", 1)
 _LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Steps that are not taken: G1, G2, subpixel, channels, G5, G3, G4.")
@@ -87,6 +90,8 @@ def main(argv: Sequence[str]) -> None:
     """Reads the flags, goes through the guideline, prints the table and names the report."""
     if _CONFIG.value:
         _read_config(Path(_CONFIG.value))
+    if not _DISTIL.value:
+        _task.refuse("with --distil", _DISTIL_CONTROL)
     for holder in (_MODEL, _task.TASK, *([] if _DRY_RUN.value else [_OUT])):
         if not holder.value:
             raise InputError(f"--{holder.name} must be given, on the command line or in --config. Received: nothing")
@@ -125,6 +130,7 @@ def main(argv: Sequence[str]) -> None:
             channels=_shares(_CHANNELS),
             criterion=_CRITERION.value,
             distil=_DISTIL.value,
+            distil_control=_DISTIL_CONTROL.value,
             sparsities=_shares(_SPARSITIES),
             epochs=_EPOCHS.value,
             finetune_epochs=_FINETUNE_EPOCHS.value,

@@ -100,7 +100,7 @@ def test_the_step_by_itself_gives_the_files_of_the_ladder(run, net, tmp_path):
     assert not sketch.fault and sketch.report.macs < entry.report.macs
     # By another process, which knows of the teacher what the folder says.
     inside = bench().finish("channels", trial.name)
-    assert "Fine-tuned with none as its teacher (distillation, weight 0.5)." in inside.details["note"]
+    assert "Trained with none as its teacher (distillation, weight 0.5)" in inside.details["note"]
     bench().keep("channels", trial.name)
     code, out, err = run(
         net, TASK, "--macs=0.7", "--finetune_epochs=1", "--calibration_images=4", "--seed=3", "--board=rk3399",

@@ -27,11 +27,13 @@ class Teaching:
       row: that was taken, whose network is the teacher.
       weight: of its answers, above 0 and at most 1.
       temperature: of classes.
+      control: it is trained without the teacher too, and the more accurate of the two is kept.
     """
 
     row: str
     weight: float = 0.5
     temperature: float = 4.0
+    control: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tta_lite.boards.profile import BoardProfile
 from tta_lite.compat import keras
+from tta_lite.guideline.bench import START, Teaching
 from tta_lite.guideline.reasons import Reason, reason
 from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation, get_backbone
 from tta_lite.training.precision import AUTO, choose_policy
@@ -48,7 +49,9 @@ class Settings:
       macs: of G2: shares of the network's MACs that are left.
       channels: of the step of that name: shares of the network's MACs that are left.
       criterion: by which channels are chosen, a key of `tta_lite.transforms.channels.criteria.CRITERIA`.
-      distil: whether a network that lost channels also learns from the one before it.
+      distil: whether a network that G1, G2 or the loss of channels has changed also learns from the unmodified one.
+      distil_control: whether it is trained without the teacher too; the report then shows what the teacher brought, and
+        the more accurate one is kept.
       sparsities: of G5.
       calibration_images: of G3.
       epochs: of training after G1, which starts anew.
@@ -64,6 +67,7 @@ class Settings:
     channels: tuple[float, ...] = (0.7, 0.5)
     criterion: str = "taylor"
     distil: bool = True
+    distil_control: bool = True
     sparsities: tuple[float, ...] = (0.5, 0.8)
     calibration_images: int = 100
     epochs: int = 10
@@ -71,6 +75,11 @@ class Settings:
     finetune_rate: float = 0.3
     left_out: tuple[str, ...] = ()
     precision: str = AUTO
+
+    @property
+    def teaching(self) -> Teaching | None:
+        """From whom a changed network also learns."""
+        return Teaching(START, control=self.distil_control) if self.distil else None
 
     def __post_init__(self) -> None:
         choose_policy(self.precision)

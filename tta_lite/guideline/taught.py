@@ -1,0 +1,75 @@
+"""A setting that learns from the network of a row: its trainings with and without the teacher, and what is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from tta_lite.compat import keras
+from tta_lite.guideline.reasons import Reason, fault_of, reason
+from tta_lite.tasks.paired import Difference, paired_difference
+from tta_lite.training.distillation import Distillation
+from tta_lite.types import Accuracy, InputError, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Taught:
+    """What a teacher brought.
+
+    Attributes:
+      taught: the score with it.
+      alone: the score without, by the same training.
+      gain: the difference.
+    """
+
+    taught: Accuracy
+    alone: Accuracy
+
+    @property
+    def gain(self) -> Difference:
+        """Points by which the teacher made it better."""
+        return paired_difference(self.alone, self.taught)
+
+    @property
+    def keeps_teacher(self) -> bool:
+        """Whether the network that was taught is kept; NaN is refused."""
+        return self.taught.value >= self.alone.value
+
+    def note(self, teaching: Mapping[str, Any]) -> Reason:
+        """-> what a row's reader should know."""
+        points, interval = self.gain.points, self.gain.interval
+        said: str | Reason = f"{points:+.1f}"
+        if interval is not None:
+            said = reason("accuracy_interval", accuracy=said, low=f"{interval[0]:+.1f}", high=f"{interval[1]:+.1f}")
+        return reason(
+            "note_taught_gain" if self.keeps_teacher else "note_taught_loss",
+            row=teaching["row"],
+            weight=f"{teaching['weight']:g}",
+            gain=said,
+            taught=f"{self.taught.value:.1f}",
+            alone=f"{self.alone.value:.1f}",
+        )
+
+    def record(self) -> dict[str, Any]:
+        """-> what the ledger keeps."""
+        gain = self.gain
+        return {
+            "taught": self.taught.value,
+            "alone": self.alone.value,
+            "gain": gain.points,
+            "gain_interval": None if gain.interval is None else list(gain.interval),
+            "kept": "taught" if self.keeps_teacher else "alone",
+        }
+
+
+def teacher_for(
+    model: keras.Model, teacher: keras.Model, teaching: Mapping[str, Any], task: Task
+) -> tuple[Distillation | None, Reason | None]:
+    """-> how the network learns from the teacher; or None, and why it cannot."""
+    try:
+        found = Distillation(teacher, teaching["weight"], teaching["temperature"])
+        found.distance(model, task.loss())
+    except InputError as error:
+        return None, reason("note_no_teacher", fault=fault_of(error))
+    return found, None
