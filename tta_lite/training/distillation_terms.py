@@ -283,7 +283,8 @@ def _regressed(found: Shape, taught: Shape, name: str) -> tuple[keras.layers.Lay
         strides = [one // other for one, other in pairs]
     # float32, whatever precision the student learns in: it is small, and dropped.
     regressor = keras.layers.Conv2D(theirs[2], strides, strides, dtype="float32", name=name)
-    regressor.build((None, *mine))
+    with tf.name_scope(name):
+        regressor.build((None, *mine))
 
     def distance(taught: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
         found = tf.reshape(found, [-1, *mine])

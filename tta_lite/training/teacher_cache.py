@@ -107,7 +107,7 @@ def cache_teacher(
     wanted = Header(key, seed, layers, header.batches if batches is None else batches)
     _check(path, header, wanted, start)
     records = tf.data.TFRecordDataset(str(path)).skip(1 + start).take(header.batches - start)
-    parse = _parser(records, header, first, path)
+    parse = _parser(records, header, dataset, path)
     _compare(path, first[0], next(iter(records.take(1).map(parse)))[0], start)
 
     def join(batch: tuple, record: tf.Tensor) -> tuple:
@@ -211,7 +211,7 @@ def _check(path: Path, found: Header, wanted: Header, start: int) -> None:
         )
 
 
-def _parser(records: tf.data.Dataset, header: Header, first: tuple, path: Path) -> Any:
+def _parser(records: tf.data.Dataset, header: Header, dataset: tf.data.Dataset, path: Path) -> Any:
     """-> record -> (fingerprints, `Answer`), with static shapes except that of the batch."""
 
     def parts_of(record: tf.Tensor) -> list[tf.Tensor]:
@@ -224,7 +224,7 @@ def _parser(records: tf.data.Dataset, header: Header, first: tuple, path: Path) 
     except tf.errors.OpError as error:
         raise InputError(f"{path} is damaged; remove it. Received: {type(error).__name__}") from error
     # A batch that is always full stays so: replicas and some layers want to know.
-    batch = first[0].shape[0] if header.batches == 1 else None
+    batch = dataset.element_spec[0].shape[0]
 
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, Answer]:
         parts = [tf.ensure_shape(part, [batch, *shape]) for part, shape in zip(parts_of(record), shapes, strict=True)]
