@@ -108,6 +108,7 @@ def _train(
     from tta_lite.types import Candidate
 
     task = _task.find(model)
+    _distil.try_teacher(model, task)
     folder = open_folder()
 
     def candidate() -> Candidate:

@@ -105,6 +105,7 @@ def _train(model: keras.Model) -> None:
     from tta_lite.types import Candidate
 
     task = _task.find(model)
+    _distil.try_teacher(model, task)
     step = "subpixel" if _SUBPIXEL.value else "G2"
     folder = _run.open_folder("factorize", _FLAGS, seed=_task.SEED.value)
 

@@ -109,6 +109,7 @@ def _train(
     from tta_lite.types import Candidate
 
     task = _task.find(model)
+    _distil.try_teacher(model, task)
     told: list[str] = []
 
     def make() -> Candidate:

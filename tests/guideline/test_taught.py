@@ -69,14 +69,14 @@ def test_two_trainings_are_told_as_one_of_twice_the_epochs(trained):
 @pytest.mark.parametrize(
     ("taught", "words"),
     [
-        (60.0, "Trained with none as its teacher (distillation, weight 0.5), which brought +10.0 points: 60.0 with it, 50.0 without"),
-        (40.0, "Trained without a teacher: with none as its teacher (distillation, weight 0.5) it gained -10.0 points, 40.0 instead of 50.0"),
+        (60.0, "Trained with none as its teacher ({}), which brought +10.0 points: 60.0 with it, 50.0 without"),
+        (40.0, "Trained without a teacher: with none as its teacher ({}) it gained -10.0 points, 40.0 instead of 50.0"),
     ],
     ids=["gain", "loss"],
 )  # fmt: skip
 def test_a_gain_and_a_loss_in_words(taught, words):
     found = Taught(Accuracy(taught, "own", (0, 100)), Accuracy(50.0, "own", (0, 100)))
-    assert spoken(found.note(dataclasses.asdict(Teaching(START)))).startswith(words)
+    assert spoken(found.note(dataclasses.asdict(Teaching(START)))).startswith(words.format("distillation, weight 0.5"))
     assert found.record()["kept"] == ("taught" if taught > 50 else "alone")
 
 
@@ -110,3 +110,14 @@ def test_a_loss_that_says_nothing_of_answers_is_trained_without_a_teacher(tmp_pa
     entry, _ = finished(tmp_path, Teaching(START, control=True), task=Own(tiny_task()))
     assert entry.details["note"].startswith("Trained without a teacher: Distillation must know the task's loss")
     assert "distillation" not in entry.details
+
+
+def test_a_file_teaches_instead_of_the_row(tmp_path, trained):
+    """The same network read from a file: the same lessons, bit by bit, under another name."""
+    bench = workshop(tmp_path / "source")
+    bench.start()
+    teacher = tmp_path / "heavy.keras"
+    teacher.write_bytes((bench.file(START).parent / "model.keras").read_bytes())
+    entry, model = finished(tmp_path, Teaching(START, file=str(teacher)))
+    assert entry.details["note"].startswith("Trained with heavy.keras as its teacher")
+    assert same_weights(model, trained["taught"][1])

@@ -24,16 +24,18 @@ class Teaching:
     """From whom a trial learns while it is trained, see `tta_lite.training.distillation.Distillation`.
 
     Attributes:
-      row: that was taken, whose network is the teacher.
+      row: that was taken, whose network is the teacher;
       weight: of its answers, above 0 and at most 1.
       temperature: of classes.
       control: it is trained without the teacher too, and the more accurate of the two is kept.
+      file: the teacher instead of a row's network, anything that `tta_lite.export.teachers.load_teacher` reads.
     """
 
     row: str
     weight: float = 0.5
     temperature: float = 4.0
     control: bool = False
+    file: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,9 @@ CLAUSES: Mapping[str, str] = {
     "G4": "6.2.2",
 }
 
+# The report then shows what the teacher brought.
+BY_UNMODIFIED = Teaching(START, control=True)
+
 
 def _none(count: int) -> Sequence[tuple[np.ndarray, np.ndarray]]:
     return ()
@@ -49,9 +52,7 @@ class Settings:
       macs: of G2: shares of the network's MACs that are left.
       channels: of the step of that name: shares of the network's MACs that are left.
       criterion: by which channels are chosen, a key of `tta_lite.transforms.channels.criteria.CRITERIA`.
-      distil: whether a network that G1, G2 or the loss of channels has changed also learns from the unmodified one.
-      distil_control: whether it is trained without the teacher too; the report then shows what the teacher brought, and
-        the more accurate one is kept.
+      teaching: from whom a network that G1, G2 or the loss of channels has changed also learns; None: from nobody.
       sparsities: of G5.
       calibration_images: of G3.
       epochs: of training after G1, which starts anew.
@@ -66,8 +67,7 @@ class Settings:
     macs: tuple[float, ...] = (0.7, 0.5, 0.35)
     channels: tuple[float, ...] = (0.7, 0.5)
     criterion: str = "taylor"
-    distil: bool = True
-    distil_control: bool = True
+    teaching: Teaching | None = BY_UNMODIFIED
     sparsities: tuple[float, ...] = (0.5, 0.8)
     calibration_images: int = 100
     epochs: int = 10
@@ -75,11 +75,6 @@ class Settings:
     finetune_rate: float = 0.3
     left_out: tuple[str, ...] = ()
     precision: str = AUTO
-
-    @property
-    def teaching(self) -> Teaching | None:
-        """From whom a changed network also learns."""
-        return Teaching(START, control=self.distil_control) if self.distil else None
 
     def __post_init__(self) -> None:
         choose_policy(self.precision)

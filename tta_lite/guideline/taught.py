@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tta_lite.compat import keras
+from tta_lite.export.teachers import load_teacher
 from tta_lite.guideline.reasons import Reason, fault_of, reason
 from tta_lite.tasks.paired import Difference, paired_difference
 from tta_lite.training.distillation import Distillation
-from tta_lite.types import Accuracy, InputError, Task
+from tta_lite.types import Accuracy, Candidate, InputError, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Taught:
             said = reason("accuracy_interval", accuracy=said, low=f"{interval[0]:+.1f}", high=f"{interval[1]:+.1f}")
         return reason(
             "note_taught_gain" if self.keeps_teacher else "note_taught_loss",
-            row=teaching["row"],
+            row=teacher_name(teaching),
             weight=f"{teaching['weight']:g}",
             gain=said,
             taught=f"{self.taught.value:.1f}",
@@ -63,10 +65,27 @@ class Taught:
         }
 
 
+def teacher_name(teaching: Mapping[str, Any]) -> str:
+    """-> the row, or the name of the file."""
+    return Path(teaching["file"]).name if teaching.get("file") else teaching["row"]
+
+
 def teacher_for(
-    model: keras.Model, teacher: keras.Model, teaching: Mapping[str, Any], task: Task
+    model: keras.Model, teaching: Mapping[str, Any], load: Callable[[str], Candidate], task: Task
 ) -> tuple[Distillation | None, Reason | None]:
-    """-> how the network learns from the teacher; or None, and why it cannot."""
+    """-> how a network learns from its teacher; or None, and why it cannot.
+
+    Args:
+      model: that learns.
+      teaching: a record of `tta_lite.guideline.bench.Teaching`.
+      load: row -> what it has.
+      task: whose loss says what answers mean.
+
+    Raises:
+      InputError: the file of the teacher cannot be read.
+    """
+    named = teaching.get("file")
+    teacher = load_teacher(named) if named else load(teaching["row"]).model
     try:
         found = Distillation(teacher, teaching["weight"], teaching["temperature"])
         found.distance(model, task.loss())

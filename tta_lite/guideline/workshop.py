@@ -28,7 +28,7 @@ from tta_lite.guideline.checks import as_if_trained, missing_ops
 from tta_lite.guideline.delegated import delegation_note
 from tta_lite.guideline.progress import Scoring, Tell, Timed, Trained, untold
 from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, reason, said_in, with_said
-from tta_lite.guideline.taught import Taught, teacher_for
+from tta_lite.guideline.taught import Taught, teacher_for, teacher_name
 from tta_lite.measure.benchmark import Comparison, benchmark, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
@@ -277,13 +277,12 @@ class Workshop:
         teaching = needs.get("teaching")
         if not teaching:
             return self._fit(candidate, settings, folder / TRAINING, label), {}
-        teacher = self.load(teaching["row"]).model
-        distillation, fault = teacher_for(candidate.model, teacher, teaching, self.task)
+        distillation, fault = teacher_for(candidate.model, teaching, self.load, self.task)
         if fault is not None:
             return self._fit(candidate, settings, folder / TRAINING, label), with_said("learnt", fault)
         taught = dataclasses.replace(settings, distillation=distillation)
         if not teaching.get("control"):
-            learnt = reason("note_taught", row=teaching["row"], weight=f"{teaching['weight']:g}")
+            learnt = reason("note_taught", row=teacher_name(teaching), weight=f"{teaching['weight']:g}")
             return self._fit(candidate, taught, folder / TRAINING, label), with_said("learnt", learnt)
         pupil = self._fit(candidate, taught, folder / TRAINING, label, (0, 2))
         alone = self._fit(candidate, settings, folder / ALONE, f"{label}, without a teacher", (1, 2))
