@@ -51,10 +51,11 @@ def check(trains: bool) -> None:
 def try_teacher(model: keras.Model, task: Task) -> None:
     """Raises an `InputError` if --teacher cannot teach this network: not after an hour, but at once."""
     if TEACHER.value:
-        from tta_lite.export.teachers import load_teacher
-        from tta_lite.training.distillation import Distillation
+        from tta_lite.guideline import taught
 
-        Distillation(load_teacher(TEACHER.value)).distance(model, task.loss())
+        found = teaching()
+        assert found is not None
+        taught.try_teacher(model, found, task)
 
 
 def teaching(epochs: int = 1) -> Teaching | None:

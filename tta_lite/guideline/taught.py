@@ -9,9 +9,12 @@ from typing import Any
 
 from tta_lite.compat import keras
 from tta_lite.export.teachers import load_teacher
+from tta_lite.guideline.bench import Teaching
 from tta_lite.guideline.reasons import Reason, fault_of, reason
 from tta_lite.tasks.paired import Difference, paired_difference
 from tta_lite.training.distillation import Distillation
+from tta_lite.training.distillation_terms import TERMS
+from tta_lite.training.teachers import Teacher
 from tta_lite.types import Accuracy, Candidate, InputError, Task
 
 
@@ -47,7 +50,7 @@ class Taught:
         return reason(
             "note_taught_gain" if self.keeps_teacher else "note_taught_loss",
             row=teacher_name(teaching),
-            weight=f"{teaching['weight']:g}",
+            weight=weights_of(teaching),
             gain=said,
             taught=f"{self.taught.value:.1f}",
             alone=f"{self.alone.value:.1f}",
@@ -63,6 +66,35 @@ class Taught:
             "gain_interval": None if gain.interval is None else list(gain.interval),
             "kept": "taught" if self.keeps_teacher else "alone",
         }
+
+
+def try_teacher(model: keras.Model, teaching: Teaching, task: Task) -> None:
+    """Finds at once whether a file can teach a network, and not after an hour.
+
+    Raises:
+      InputError: the file cannot be read, or the two do not fit each other.
+    """
+    if teaching.file:
+        _distillation(load_teacher(teaching.file), dataclasses.asdict(teaching)).check(model, task.loss())
+
+
+def _distillation(teacher: keras.Model | Teacher, teaching: Mapping[str, Any]) -> Distillation:
+    pairs = [tuple(pair) for pair in teaching.get("pairs", ())]
+    terms = tuple(
+        TERMS[name](weight, pairs=pairs or None)  # type: ignore[call-arg]
+        for name, weight in teaching.get("terms", ())
+    )
+    return Distillation(teacher, teaching["weight"], teaching["temperature"], terms)
+
+
+def weights_of(teaching: Mapping[str, Any]) -> str:
+    """-> the weights of what is learnt, for people.
+
+    >>> weights_of({"weight": 0.5, "terms": [["at", 1000.0]]}), weights_of({"weight": 0, "terms": [["sp", 3.0]]})
+    ('0.5, at 1000', 'sp 3')
+    """
+    answers = [f"{teaching['weight']:g}"] if teaching["weight"] else []
+    return ", ".join([*answers, *(f"{name} {weight:g}" for name, weight in teaching.get("terms", ()))])
 
 
 def teacher_name(teaching: Mapping[str, Any]) -> str:
@@ -87,8 +119,8 @@ def teacher_for(
     named = teaching.get("file")
     teacher = load_teacher(named) if named else load(teaching["row"]).model
     try:
-        found = Distillation(teacher, teaching["weight"], teaching["temperature"])
-        found.distance(model, task.loss())
+        found = _distillation(teacher, teaching)
+        found.check(model, task.loss())
     except InputError as error:
         return None, reason("note_no_teacher", fault=fault_of(error))
     return found, None

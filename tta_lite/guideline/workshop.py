@@ -28,7 +28,7 @@ from tta_lite.guideline.checks import as_if_trained, missing_ops
 from tta_lite.guideline.delegated import delegation_note
 from tta_lite.guideline.progress import Scoring, Tell, Timed, Trained, untold
 from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, reason, said_in, with_said
-from tta_lite.guideline.taught import Taught, teacher_for, teacher_name
+from tta_lite.guideline.taught import Taught, teacher_for, teacher_name, weights_of
 from tta_lite.measure.benchmark import Comparison, benchmark, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
@@ -282,7 +282,7 @@ class Workshop:
             return self._fit(candidate, settings, folder / TRAINING, label), with_said("learnt", fault)
         taught = dataclasses.replace(settings, distillation=distillation)
         if not teaching.get("control"):
-            learnt = reason("note_taught", row=teacher_name(teaching), weight=f"{teaching['weight']:g}")
+            learnt = reason("note_taught", row=teacher_name(teaching), weight=weights_of(teaching))
             return self._fit(candidate, taught, folder / TRAINING, label), with_said("learnt", learnt)
         pupil = self._fit(candidate, taught, folder / TRAINING, label, (0, 2))
         alone = self._fit(candidate, settings, folder / ALONE, f"{label}, without a teacher", (1, 2))

@@ -100,6 +100,17 @@ class Distillation:
 
         return distance
 
+    def check(self, model: keras.Model, loss: keras.losses.Loss) -> None:
+        """Finds out before a training whether the network can learn so.
+
+        Raises:
+          InputError: see `distance` and `Term.bind`.
+        """
+        if self.weight:
+            self.distance(model, loss)
+        for term in self.terms:
+            term.bind(model, as_teacher(self.teacher))
+
     def teach(self, model: keras.Model, loss: keras.losses.Loss) -> Lessons:
         """Makes the steps of `model.fit` learn from the teacher too, until the training ends.
 
