@@ -117,7 +117,7 @@ def test_each_way_lowers_its_distance(name):
     history = fit(
         make(pair.student(), [TERMS[name](10.0)], optimizer=keras.optimizers.Adam(1e-2)), epochs=4, batch_size=16
     )
-    assert history[name][-1] < 0.9 * history[name][0]
+    assert history[name][-1] < 0.95 * history[name][0]
 
 
 def test_the_first_stage_of_fitnets_leaves_what_comes_after():

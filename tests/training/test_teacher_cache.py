@@ -11,6 +11,7 @@ import tensorflow as tf
 from tests.training import small_pair as pair
 from tta_lite.compat import keras
 from tta_lite.training import teacher_cache
+from tta_lite.training.callbacks import read_history
 from tta_lite.training.distillation import Distillation
 from tta_lite.training.distillation_step import Taught
 from tta_lite.training.distillation_terms import AttentionTransfer, Hint, KnowledgeDistillation
@@ -143,18 +144,19 @@ def test_streams_that_cannot_be_cached(tmp_path):
         cache_teacher(nameless, stream(), tmp_path / "taught", seed=0)
 
 
-def test_fit_with_a_cache_is_fit_without(make_net, make_task, same, tmp_path, monkeypatch):
-    """The task's pictures are augmented anew in each epoch."""
+def test_a_task_with_a_cache(make_net, make_task, tmp_path, monkeypatch):
+    """Its pictures are augmented anew in each epoch: the cache holds all of them, and `fit` reads it from any step."""
     teacher, task = make_net(norm=False), make_task()
-    teacher.set_weights([weight + 0.01 for weight in teacher.get_weights()])
-    settings = FitSettings(2, tensorboard=False, distillation=Distillation(teacher))
-    learnt = []
-    for place, given in (("asked", task), ("cached", TaughtTask(task, teacher, tmp_path / "taught", 2))):
-        after = fit(Candidate(make_net(norm=False)), given, settings, tmp_path / place, write=lambda line: None).model
-        learnt.append(after)
-    assert max(np.abs(a - b).max() for a, b in zip(*(one.get_weights() for one in learnt), strict=True)) < 1e-6
-    assert not same(learnt[0], make_net(norm=False))
-    header = teacher_cache._read_header(tmp_path / "taught")
-    assert dataclasses.asdict(header) | {"teacher": ""} == {
-        "teacher": "", "seed": 0, "layers": (), "batches": 2 * task.steps_per_epoch, "format": 1
-    }  # fmt: skip
+    taught = TaughtTask(task, teacher, tmp_path / "taught", epochs=1)
+    (batch,) = taught.train_data(seed=3, start_step=1).take(2)
+    ((images, joints),) = task.train_data(seed=3, start_step=1).take(1)
+    np.testing.assert_array_equal(batch[0], images)
+    np.testing.assert_array_equal(batch[1].y, joints)
+    np.testing.assert_allclose(batch[1].answer.outputs, teacher(images), atol=1e-6)
+    found = dataclasses.asdict(teacher_cache._read_header(tmp_path / "taught"))
+    assert found | {"teacher": ""} == {"teacher": "", "seed": 3, "layers": (), "batches": 2, "format": 1}
+    monkeypatch.setattr(KerasTeacher, "ask", None)
+    settings = FitSettings(1, seed=3, tensorboard=False, distillation=Distillation(make_net(norm=False), 1.0))
+    fit(Candidate(make_net(norm=False)), taught, settings, tmp_path / "run", write=lambda line: None)
+    # The student begins as its teacher, and no step moves it.
+    assert float(read_history(tmp_path / "run/history.csv")[0]["distillation"]) < 1e-10
