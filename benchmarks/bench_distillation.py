@@ -42,11 +42,15 @@ WEIGHTS = {"kd": 0.5, "at": 1000.0, "sp": 3000.0, "hint": 1.0}
 
 _OUT = flags.DEFINE_string("out", None, "A folder.", required=True)
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Students of each way.", 1)
+_FIRST = flags.DEFINE_integer("first_seed", 0, "Others than those of the table, to choose weights with.", 0)
+_SCORE = flags.DEFINE_enum(
+    "score", "test", ("test", "validation"), "validation: the digits that the teacher learns from and the student not."
+)
 _WAYS = flags.DEFINE_list("ways", list(WAYS), f"Of {', '.join(WAYS)}.")
 _WEIGHTS = flags.DEFINE_list("weights", [f"{name}={weight:g}" for name, weight in WEIGHTS.items()], "Of the terms.")
 _EXAMPLES = flags.DEFINE_integer("examples", 200, "That a student learns from.", 10)
 _TEACHER_EXAMPLES = flags.DEFINE_integer("teacher_examples", TRAIN, "That a teacher learns from.", 10, TRAIN)
-_EPOCHS = flags.DEFINE_integer("epochs", 60, "Of a student.", 3)
+_EPOCHS = flags.DEFINE_integer("epochs", 120, "Of a student.", 3)
 _TEACHER_EPOCHS = flags.DEFINE_integer("teacher_epochs", 30, "Of a teacher.", 1)
 _RATE = flags.DEFINE_float("learning_rate", 3e-3, "Of Adam; it falls to 0 by a cosine.", 0)
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Examples a step.", 2)
@@ -61,8 +65,8 @@ def network(filters: int, convolutions: int, name: str) -> keras.Model:
             x = L.Conv2D(width, 3, padding="same", use_bias=False, name=f"conv{block}_{place}")(x)
             x = L.BatchNormalization(name=f"norm{block}_{place}")(x)
             x = L.ReLU(name=f"relu{block}_{place}")(x)
-        x = L.MaxPooling2D(name=f"pool{block}")(x) if block == 0 else L.GlobalAveragePooling2D(name="mean")(x)
-    return keras.Model(image, L.Dense(10, name="scores")(x), name=name)
+        x = L.MaxPooling2D(name=f"pool{block}")(x)
+    return keras.Model(image, L.Dense(10, name="scores")(L.Flatten(name="flat")(x)), name=name)
 
 
 def loss() -> keras.losses.Loss:
@@ -144,27 +148,29 @@ def cell(way: str, seed: int) -> dict:
     given = {
         "examples": _EXAMPLES.value, "teacher_examples": _TEACHER_EXAMPLES.value, "epochs": _EPOCHS.value,
         "rate": _RATE.value, "batch_size": _BATCH.value, "teacher_epochs": _TEACHER_EPOCHS.value,
-        "weights": weights_given(),
+        "weights": weights_given(), "score": _SCORE.value,
     }  # fmt: skip
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["given"] != given:
             raise InputError(f"--out must be of the same flags. Received: {path} of {found['given']}")
         return found
-    learn_from, score_on = read_digits()
+    parts = read_digits()
+    pictures, others = (part.pictures / np.float32(127.5) - 1 for part in parts)
+    labels, other_labels = (np.asarray(part.labels) for part in parts)
     order = np.random.default_rng([seed, 0]).permutation(TRAIN)
-    pictures, labels = learn_from.pictures / np.float32(127.5) - 1, np.asarray(learn_from.labels)
-    of_teacher, mine = order[: _TEACHER_EXAMPLES.value], order[: _EXAMPLES.value]
+    of_teacher, mine, left = order[: _TEACHER_EXAMPLES.value], order[: _EXAMPLES.value], order[_EXAMPLES.value :]
+    if _SCORE.value == "validation":
+        others, other_labels = pictures[left], labels[left]
     teacher = teacher_of(seed, pictures[of_teacher], labels[of_teacher])
     keras.utils.set_random_seed(seed)
-    student = network(6, 1, "student")
+    student = network(4, 1, "student")
     began = time.process_time()
     distances = learn(way, student, teacher, batches(pictures[mine], labels[mine], _EPOCHS.value, seed))
     spent = time.process_time() - began
 
     def accuracy(model: keras.Model) -> float:
-        scores = model(score_on.pictures / np.float32(127.5) - 1, training=False)
-        return 100 * float((np.argmax(scores, axis=-1) == score_on.labels).mean())
+        return 100 * float((np.argmax(model(others, training=False), axis=-1) == other_labels).mean())
 
     found = {
         "given": given, "accuracy": accuracy(student), "teacher": accuracy(teacher), "distances": distances,
@@ -206,7 +212,7 @@ def main(argv: Sequence[str]) -> None:
         raise InputError(f"--ways must be of {', '.join(WAYS)}. Received: {wrong[0]!r}")
     Path(_OUT.value).mkdir(parents=True, exist_ok=True)
     found: dict[str, list[dict]] = {way: [] for way in _WAYS.value}
-    for seed in range(_SEEDS.value):
+    for seed in range(_FIRST.value, _FIRST.value + _SEEDS.value):
         for way, cells in found.items():
             cells.append(cell(way, seed))
             print(f"# seed {seed}, {way}: {cells[-1]['accuracy']:.2f} %", flush=True)

@@ -163,13 +163,13 @@ def hint_stage(
     """
     check_graph(student)
     hint = Hint() if hint is None else hint
-    placed = as_teacher(teacher)
-    bound = hint.bind(student, placed)
-    if len(bound.pairs) != 1:
-        raise InputError(f"The first stage of FitNets has one pair of layers. Received: {bound.pairs}")
-    ((mine, theirs),) = bound.pairs
+    teacher = as_teacher(teacher)
+    pairs = hint.bind(student, teacher).pairs
+    if len(pairs) != 1:
+        raise InputError(f"The first stage of FitNets has one pair of layers. Received: {pairs}")
+    ((mine, theirs),) = pairs
     first = keras.Model(student.inputs, feature_tensors(student)[mine], name=f"{student.name}_to_{mine}")
-    return Distiller(first, placed, [Hint(hint.weight, {mine: theirs})], name=name)
+    return Distiller(first, teacher, [Hint(hint.weight, {mine: theirs})], name=name)
 
 
 def _fit(mine: tuple, theirs: tuple) -> bool:
