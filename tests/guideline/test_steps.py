@@ -123,6 +123,17 @@ def test_full_integers_go_ahead_of_weights_alone():
     assert [(trial.name, trial.ahead) for trial in trials] == [("int8", 1), ("dynamic", 0)]
 
 
+def test_fewer_different_weights_only_where_the_zip_may_stay_too_large():
+    # 900 KiB of zip before: 8 bits are counted on to halve it.
+    chosen = setting()
+    assert [one.name for one in the("G3", chosen).trials(state(Budget(max_zip_kib=450)))] == ["int8", "dynamic"]
+    few = the("G3", chosen).trials(state(Budget(max_zip_kib=449)))
+    assert [one.name for one in few] == ["int8", "int8-5bits", "dynamic"]
+    export = few[1].make().export
+    assert (export.preset, export.weight_bits, export.repairs) == ("int8", 5, ("bias_correction",))
+    assert few[1].label == "full integers (int8), weights of 5 bits"
+
+
 def test_integers_without_calibration_images_are_weights_alone():
     found = the("G3", setting(calibrates=False))
     assert [trial.name for trial in found.trials(state(SLOW, model=net()))] == ["dynamic"]
