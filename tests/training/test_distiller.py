@@ -112,6 +112,8 @@ def test_what_is_scored_and_saved_is_the_student(tmp_path):
     assert pair.differences(load_model(tmp_path / "mine.h5"), net) == 0
 
 
+# That the steps are right is seen above; these are the same steps for longer.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TERMS))
 def test_each_way_lowers_its_distance(name):
     history = fit(
@@ -133,7 +135,7 @@ def test_the_first_stage_of_fitnets_leaves_what_comes_after():
         hint_stage(net, pair.teacher(), Hint(pairs={"a": "t_a", "b": "t_b"}))
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"])
 def test_a_student_in_16_bits(policy):
     terms, nets = [KD(), AttentionTransfer(1.0), SimilarityPreserving(1.0), Hint()], []
     for net in (with_policy(pair.student(), policy), pair.student()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -156,6 +157,8 @@ def test_a_task_with_a_cache(make_net, make_task, tmp_path, monkeypatch):
     found = dataclasses.asdict(teacher_cache._read_header(tmp_path / "taught"))
     assert found | {"teacher": ""} == {"teacher": "", "seed": 3, "layers": (), "batches": 2, "format": 1}
     monkeypatch.setattr(KerasTeacher, "ask", None)
+    # Its two steps cost less than compiling them.
+    monkeypatch.setattr(keras.Model, "compile", functools.partialmethod(keras.Model.compile, run_eagerly=True))
     settings = FitSettings(1, seed=3, tensorboard=False, distillation=Distillation(make_net(norm=False), 1.0))
     fit(Candidate(make_net(norm=False)), taught, settings, tmp_path / "run", write=lambda line: None)
     # The student begins as its teacher, and no step moves it.
