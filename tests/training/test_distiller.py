@@ -204,6 +204,8 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_been(tmp_path):
     path = tf.train.Checkpoint(model=first).save(str(tmp_path / "state"))
     tf.train.Checkpoint(model=second).restore(path).assert_existing_objects_matched()
     fit(second, epochs=2, initial_epoch=1)
+    # Who saves by a callback of Keras is not told that there is nothing to save yet.
+    assert new().built
     assert pair.differences(whole.student, second.student) == 0
     assert pair.differences(whole.regressors[0], second.regressors[0]) == 0
     assert pair.differences(first.student, second.student) > 1e-3
@@ -247,6 +249,8 @@ def test_terms_that_do_not_fit(terms, words):
 
 
 def test_networks_that_do_not_fit():
+    with pytest.raises(InputError, match="must be a graph of layers"):
+        Distiller(keras.Sequential([L.Dense(3)]), pair.teacher(), [KD()])
     image = keras.Input((8, 8, 1))
     flat = keras.Model(image, L.Dense(3)(L.Flatten()(image)))
     with pytest.raises(InputError, match=r"one height and width.*sizes none of the student, 8x8 4x4 of the teacher"):
