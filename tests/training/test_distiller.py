@@ -26,6 +26,7 @@ from tta_lite.training.precision import with_policy
 from tta_lite.training.pruning import Pruning, sparsity, strip
 from tta_lite.training.pruning_schedules import constant
 from tta_lite.training.quantization_aware import float_network, quantization_aware
+from tta_lite.training.teachers import Answer, KerasTeacher, as_teacher
 from tta_lite.types import InputError
 
 L = keras.layers
@@ -91,11 +92,11 @@ def test_what_is_scored_and_saved_is_the_student(tmp_path):
     """No weight, layer or byte of a teacher or a regressor."""
     net = pair.student()
     distiller = Distiller(net, pair.teacher(), [KD(), Hint()])
-    distiller.compile("sgd", pair.loss(), metrics=["accuracy"])
+    distiller.compile("sgd", pair.loss(), metrics=["accuracy"], run_eagerly=True)
     fit(distiller)
     alone = keras.models.clone_model(net)
     alone.set_weights(net.get_weights())
-    alone.compile("sgd", pair.loss(), metrics=["accuracy"])
+    alone.compile("sgd", pair.loss(), metrics=["accuracy"], run_eagerly=True)
     options = {"verbose": 0, "return_dict": True}
     assert distiller.evaluate(pair.IMAGES, pair.LABELS, **options) == pytest.approx(
         alone.evaluate(pair.IMAGES, pair.LABELS, **options)
@@ -111,10 +112,14 @@ def test_what_is_scored_and_saved_is_the_student(tmp_path):
     assert pair.differences(load_model(tmp_path / "mine.h5"), net) == 0
 
 
+# That the steps are right is seen above; these are the same steps for longer.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TERMS))
 def test_each_way_lowers_its_distance(name):
-    history = fit(make(pair.student(), [TERMS[name](10.0)], optimizer=keras.optimizers.Adam(1e-2)), epochs=4)
-    assert history[name][-1] < 0.9 * history[name][0]
+    history = fit(
+        make(pair.student(), [TERMS[name](10.0)], optimizer=keras.optimizers.Adam(1e-2)), epochs=4, batch_size=16
+    )
+    assert history[name][-1] < 0.95 * history[name][0]
 
 
 def test_the_first_stage_of_fitnets_leaves_what_comes_after():
@@ -130,7 +135,7 @@ def test_the_first_stage_of_fitnets_leaves_what_comes_after():
         hint_stage(net, pair.teacher(), Hint(pairs={"a": "t_a", "b": "t_b"}))
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"])
 def test_a_student_in_16_bits(policy):
     terms, nets = [KD(), AttentionTransfer(1.0), SimilarityPreserving(1.0), Hint()], []
     for net in (with_policy(pair.student(), policy), pair.student()):
@@ -138,7 +143,7 @@ def test_a_student_in_16_bits(policy):
         distiller = make(net, terms)
         scaled = isinstance(distiller.optimizer, keras.mixed_precision.LossScaleOptimizer)
         assert scaled == (policy == "mixed_float16" and not nets)
-        history = fit(distiller)
+        history = fit(distiller, batch_size=16)
         assert all(np.isfinite(values).all() for values in history.values())
         nets.append(net)
     # The teacher is exact; what differs is the rounding of the student.
@@ -180,7 +185,7 @@ def test_a_quantised_student_has_a_float_teacher():
     )
     first = tf.reduce_mean(losses.softened_divergence(taught, found, 4.0))
     schedule = QuantizationAwareSchedule(freeze_batch_norm_epoch=1, freeze_ranges_epoch=1)
-    history = fit(distiller, epochs=3, callbacks=[schedule], batch_size=16)
+    history = fit(distiller, epochs=2, callbacks=[schedule], batch_size=16)
     # Its softmax is seen through the wrapper.
     assert history["kd"][0] == pytest.approx(float(first), rel=0.05)
     assert history["kd"][-1] < history["kd"][0]
@@ -190,31 +195,32 @@ def test_a_quantised_student_has_a_float_teacher():
 def test_a_checkpoint_goes_on_as_if_nothing_had_been(tmp_path):
     def new():
         keras.utils.set_random_seed(3)
-        terms = [KD(LinearWeight(1.0, 0.0, steps=6)), Hint()]
+        terms = [KD(LinearWeight(1.0, 0.0, steps=4)), Hint()]
         return make(pair.student(), terms, optimizer=keras.optimizers.Adam(1e-2))
 
     whole, first, second = new(), new(), new()
-    fit(whole, epochs=3)
+    fit(whole, epochs=2)
     fit(first, epochs=1)
     path = tf.train.Checkpoint(model=first).save(str(tmp_path / "state"))
     tf.train.Checkpoint(model=second).restore(path).assert_existing_objects_matched()
-    fit(second, epochs=3, initial_epoch=1)
+    fit(second, epochs=2, initial_epoch=1)
+    # Who saves by a callback of Keras is not told that there is nothing to save yet.
+    assert new().built
     assert pair.differences(whole.student, second.student) == 0
     assert pair.differences(whole.regressors[0], second.regressors[0]) == 0
     assert pair.differences(first.student, second.student) > 1e-3
 
 
 def regressor(mine, theirs):
-    """-> kernel of the regressor between two layers, and what a teacher's features must be pooled to."""
+    """-> kernel and strides of the regressor between two layers, which gives numbers."""
     nets = []
     for shape in (mine, theirs):
-        image = keras.Input((8, 8, 1))
-        x = L.Conv2D(shape[-1], 1, name="feature")(L.AveragePooling2D((8 // shape[0], 8 // shape[1]))(image))
-        nets.append(keras.Model(image, L.Dense(2)(L.Flatten()(x))))
-    distiller = Distiller(*nets, [Hint(pairs={"feature": "feature"})])
-    distiller.compile("sgd", run_eagerly=True)
-    distiller.fit(pair.IMAGES, verbose=0)
-    return distiller.regressors[0].kernel.shape, distiller.regressors[0].strides
+        image = keras.Input(shape)
+        nets.append(keras.Model(image, L.Dense(2)(L.Flatten()(L.ReLU(name="feature")(image)))))
+    bound = Hint(pairs={"feature": "feature"}).bind(nets[0], KerasTeacher(nets[1]))
+    taught, found = (Answer(None, {"feature": tf.ones([2, *shape])}) for shape in (theirs, mine))
+    assert bound.distance(taught, found).shape == (2,)
+    return bound.regressors[0].kernel.shape, bound.regressors[0].strides
 
 
 def test_regressors_fit_the_sizes():
@@ -223,6 +229,7 @@ def test_regressors_fit_the_sizes():
     assert regressor((2, 4, 3), (8, 8, 5)) == ((1, 1, 3, 5), (1, 1))
     # One is higher, the other wider: both are pooled.
     assert regressor((8, 2, 3), (4, 4, 5)) == ((1, 1, 3, 5), (1, 1))
+    assert regressor((6,), (9,)) == ((1, 1, 6, 9), (1, 1))
 
 
 @pytest.mark.parametrize(
@@ -242,6 +249,8 @@ def test_terms_that_do_not_fit(terms, words):
 
 
 def test_networks_that_do_not_fit():
+    with pytest.raises(InputError, match="must be a graph of layers"):
+        Distiller(keras.Sequential([L.Dense(3)]), pair.teacher(), [KD()])
     image = keras.Input((8, 8, 1))
     flat = keras.Model(image, L.Dense(3)(L.Flatten()(image)))
     with pytest.raises(InputError, match=r"one height and width.*sizes none of the student, 8x8 4x4 of the teacher"):
@@ -258,8 +267,6 @@ def test_networks_that_do_not_fit():
 
 
 def teacher_named(function, name):
-    from tta_lite.training.teachers import as_teacher
-
     return as_teacher(function, pair.IMAGES, name=name)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tta_lite.compat import keras
 from tta_lite.training.quantization_aware import PREFIX
-from tta_lite.transforms.graph import check_graph, is_graph, nodes_of
+from tta_lite.transforms.graph import check_graph, nodes_of
 from tta_lite.types import InputError
 
 Shape = tuple[int | None, ...]
@@ -33,14 +33,13 @@ def feature_tensors(model: keras.Model) -> dict[str, Any]:
 
 
 def feature_shapes(model: keras.Model) -> dict[str, Shape]:
-    """-> layer -> the shape of what it gives; none of a network that is no graph of layers.
+    """-> layer -> the shape of what it gives.
 
     >>> image = keras.Input((8, 8, 3))
     >>> feature_shapes(keras.Model(image, keras.layers.Conv2D(4, 3, name="conv")(image)))
     {'conv': (None, 6, 6, 4)}
     """
-    if not is_graph(model):
-        return {}
+    check_graph(model)
     return {name: tuple(tensor.shape) for name, tensor in feature_tensors(model).items()}
 
 
@@ -81,8 +80,6 @@ def feature_pairs(
             f"Features are of teachers that are graphs of Keras layers; a file or a function has its outputs alone "
             f"(kd, heat_maps). Received: {taught_by}, which has none"
         )
-    if not student:
-        raise InputError("A student whose features learn must be a graph of Keras layers. Received: one that is none")
     if pairs is None:
         return _by_size(student, teacher, ends)
     named = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)

@@ -18,7 +18,6 @@ from tta_lite.models.outputs import ends_in_softmax
 from tta_lite.training import distillation_losses as losses
 from tta_lite.training.distillation_features import Pair, Pairs, feature_pairs, feature_shapes
 from tta_lite.training.teachers import Answer, Shape, Teacher
-from tta_lite.transforms.graph import is_graph
 from tta_lite.types import InputError
 
 Weight = float | Callable[[tf.Tensor], tf.Tensor]
@@ -140,7 +139,7 @@ class KnowledgeDistillation(Term):
         check_outputs(student, teacher)
         theirs, mine = not teacher.probabilities, self.from_logits
         if mine is None:
-            mine = not (is_graph(student) and ends_in_softmax(student))
+            mine = not ends_in_softmax(student)
         temperature = self.temperature
 
         def distance(taught: Answer, found: Answer) -> tf.Tensor:
@@ -246,7 +245,7 @@ def check_outputs(student: keras.Model, teacher: Teacher) -> None:
 
 
 def _pairs(student: keras.Model, teacher: Teacher, pairs: Pairs | None) -> tuple[Pair, ...]:
-    ends = (*(student.output_names if is_graph(student) else ()), *teacher.ends)
+    ends = (*student.output_names, *teacher.ends)
     return feature_pairs(feature_shapes(student), teacher.layers, pairs, ends=ends, taught_by=repr(teacher.name))
 
 

@@ -15,7 +15,7 @@ from tta_lite.training.distillation_step import Lesson, Taught
 from tta_lite.training.distillation_terms import Hint, Term, Weight, check_weight
 from tta_lite.training.pruning_policies import named_layers
 from tta_lite.training.teachers import Teacher, as_teacher, example_batch
-from tta_lite.transforms.graph import check_graph, is_graph
+from tta_lite.transforms.graph import check_graph
 from tta_lite.types import InputError
 
 
@@ -28,8 +28,8 @@ class Distiller(keras.Model):
     which learns in place: save that. Checkpoints of the Distiller hold the student, the regressors and the optimizer.
 
     Args:
-      student: what `fit` would be given: a network of `tf_keras` in any precision, one that `quantization_aware` made,
-        or one in TFMOT's pruning wrappers. A loss on its features needs a graph of layers.
+      student: what `fit` would be given: a graph of layers of `tf_keras` in any precision, one that
+        `quantization_aware` made, or one in TFMOT's pruning wrappers.
       teacher: a float network, a function of a batch, or what `as_teacher` or `load_teacher` gave. It has the
         student's inputs; its outputs have the shape of the student's where a term compares them.
       losses: terms of `tta_lite.training.distillation_terms`, one or more.
@@ -67,8 +67,7 @@ class Distiller(keras.Model):
         name: str = "distiller",
     ) -> None:
         super().__init__(name=name)
-        if not isinstance(student, keras.Model):
-            raise InputError(f"Argument `student` must be a network of tf_keras. Received: {student!r}")
+        check_graph(student)
         losses = (losses,) if isinstance(losses, Term) else tuple(losses)
         if wrong := [one for one in losses if not isinstance(one, Term)]:
             raise InputError(
@@ -76,10 +75,10 @@ class Distiller(keras.Model):
                 f"KnowledgeDistillation(). Received: {wrong[0]!r}"
             )
         check_weight("task_weight", task_weight)
-        shape = student.input_shape if is_graph(student) else None
+        shape = student.input_shape
         given = as_teacher(teacher, example_batch(shape) if example is None else example)
         theirs = getattr(given, "input_shape", None)
-        if shape is not None and theirs is not None and not _fit(shape, theirs):
+        if not isinstance(shape, tuple) or (theirs is not None and not _fit(shape, theirs)):
             raise InputError(
                 f"A teacher must have the inputs of the network that learns, one tensor {shape}. Received: {theirs}"
             )
@@ -88,6 +87,8 @@ class Distiller(keras.Model):
         # No part of the model: what Keras tracks is saved, counted and trained.
         self._lesson = Lesson(student, placed, [term.bind(student, placed) for term in losses], task_weight)
         self.regressors = list(self._lesson.regressors)
+        # Its variables are there before the first batch: callbacks may save and restore them.
+        self.built = True
 
     @property
     def teacher_layers(self) -> tuple[str, ...]:
@@ -163,13 +164,13 @@ def hint_stage(
     """
     check_graph(student)
     hint = Hint() if hint is None else hint
-    placed = as_teacher(teacher)
-    bound = hint.bind(student, placed)
-    if len(bound.pairs) != 1:
-        raise InputError(f"The first stage of FitNets has one pair of layers. Received: {bound.pairs}")
-    ((mine, theirs),) = bound.pairs
+    teacher = as_teacher(teacher)
+    pairs = hint.bind(student, teacher).pairs
+    if len(pairs) != 1:
+        raise InputError(f"The first stage of FitNets has one pair of layers. Received: {pairs}")
+    ((mine, theirs),) = pairs
     first = keras.Model(student.inputs, feature_tensors(student)[mine], name=f"{student.name}_to_{mine}")
-    return Distiller(first, placed, [Hint(hint.weight, {mine: theirs})], name=name)
+    return Distiller(first, teacher, [Hint(hint.weight, {mine: theirs})], name=name)
 
 
 def _fit(mine: tuple, theirs: tuple) -> bool:
