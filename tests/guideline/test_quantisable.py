@@ -60,8 +60,8 @@ def test_an_op_without_an_integer_kernel_is_listed_with_its_boundaries(found):
 
 def test_what_the_boundaries_cost_is_measured_here(found):
     assert found.how == "measured on this machine"
-    # LiteRT's clock counts microseconds; a read of the cache in less than one is no time. On a busy machine any of these
-    # may take any time.
+    # LiteRT's clock counts microseconds; a read of the cache in less than one is no time. On a busy machine it may be
+    # any time.
     assert all(0 <= one.cost_ms < math.inf for one in found.boundaries)
     assert math.isclose(found.crossing_ms, sum(one.cost_ms for one in found.crossings))
     assert 0 < found.float_ops[0].cost_ms < math.inf and found.float_ms > 0
