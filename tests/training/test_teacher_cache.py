@@ -91,6 +91,7 @@ def test_a_cache_of_something_else_is_refused(cached):
         ({"teacher": pair.make(6, 3, prefix="t_")}, r"the teacher '\w+' instead of '\w+'"),
         ({"layers": ("t_scores", "t_a")}, "no layer t_scores"),
         ({"batches": 9}, "4 batches instead of 9"),
+        ({"dataset": stream().concatenate(stream())}, "4 batches instead of 8"),
         ({"dataset": stream(seed=5)}, "is of others. Received: another batch 0"),
     ):
         given = {"teacher": teacher, "dataset": stream(), "path": path, "seed": 0, **change}
@@ -136,7 +137,7 @@ def test_streams_that_cannot_be_cached(tmp_path):
         (stream().repeat(), {}, "for a dataset that does not tell it. Received: -1"),
         (stream(), {"batches": 7}, "There must be 7 batches to cache. Received: 4"),
         (stream(), {"start": 2}, "from batch 0 on"),
-        (stream().map(lambda x, y: x), {}, r"batches of \(x, y\)"),
+        (stream().map(lambda x, y: x), {}, r"batches of \(x, y\), x one tensor"),
     ):
         with pytest.raises(InputError, match=words):
             cache_teacher(teacher, dataset, tmp_path / "taught", seed=0, **options)

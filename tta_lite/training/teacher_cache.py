@@ -88,24 +88,26 @@ def cache_teacher(
     """
     path, layers = Path(path), tuple(layers)
     first = next(iter(dataset.take(1)), None)
-    if first is None or not isinstance(first, tuple) or len(first) not in (2, 3):
-        raise InputError(f"A dataset to be cached must give batches of (x, y). Received: {dataset.element_spec}")
+    if not isinstance(first, tuple) or len(first) not in (2, 3) or not tf.is_tensor(first[0]):
+        raise InputError(
+            f"A dataset to be cached must give batches of (x, y), x one tensor. Received: {dataset.element_spec}"
+        )
     teacher = as_teacher(teacher, first[0].numpy())
-    key = teacher.digest()
+    key, told = teacher.digest(), int(dataset.cardinality())
+    count = batches if batches is not None else start + told if told > 0 else told
     if not path.exists():
         if start:
             raise InputError(
                 f"A cache is made from batch 0 on, and later read from any. Received: batch {start}, and no {path}"
             )
-        count = int(dataset.cardinality()) if batches is None else batches
         if count < 1:
             raise InputError(
                 f"The number of `batches` to cache must be given for a dataset that does not tell it. Received: {count}"
             )
         _write(teacher.placed(), dataset, path, Header(key, seed, layers, count))
     header = _read_header(path)
-    wanted = Header(key, seed, layers, header.batches if batches is None else batches)
-    _check(path, header, wanted, start)
+    # A dataset that is longer than the cache would be cut short in silence.
+    _check(path, header, Header(key, seed, layers, count if count > 0 else header.batches), start)
     records = tf.data.TFRecordDataset(str(path)).skip(1 + start).take(header.batches - start)
     parse = _parser(records, header, dataset, path)
     _compare(path, first[0], next(iter(records.take(1).map(parse)))[0], start)

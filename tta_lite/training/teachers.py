@@ -5,6 +5,7 @@ Files (``.tflite``, ``.onnx``, SavedModel, ``.keras``) are read by `tta_lite.exp
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import threading
@@ -88,9 +89,14 @@ class KerasTeacher(Teacher):
                 f"A teacher must have one input and one output. Received: {self.name!r} with {self.input_shape} -> "
                 f"{self.output_shape}"
             )
-        self.layers, self.ends = feature_shapes(model), tuple(model.output_names)
+        self.ends = tuple(model.output_names)
         self.probabilities = ends_in_softmax(model) if probabilities is None else probabilities
         self._with_features: dict[tuple[str, ...], keras.Model] = {}
+
+    @functools.cached_property
+    def layers(self) -> Mapping[str, Shape]:  # type: ignore[override]
+        """Of the graph; not looked at by who wants its outputs alone."""
+        return feature_shapes(self.model)
 
     def ask(self, images: tf.Tensor, layers: Sequence[str] = ()) -> Answer:
         """-> its outputs, and those of `layers`."""
