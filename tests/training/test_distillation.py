@@ -197,6 +197,7 @@ def test_a_network_in_16_bits_learns_from_a_teacher_in_32(make_net, make_task, t
     assert 0 < float(history(tmp_path)[0]["distillation"]) < 1
 
 
+@pytest.mark.slow
 def test_replicas_learn_what_one_device_learns(make_net, make_task, tmp_path):
     given = FitSettings(1, tensorboard=False, distillation=Distillation(make_net()))
     weights = []
@@ -209,6 +210,7 @@ def test_replicas_learn_what_one_device_learns(make_net, make_task, tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_pruned_network_has_a_teacher_too(make_net, make_task, tmp_path):
     given = FitSettings(1, tensorboard=False, pruning=Pruning(0.5), distillation=Distillation(make_net()))
     after = fit(Candidate(make_net()), make_task(), given, tmp_path, write=silent).model

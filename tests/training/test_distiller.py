@@ -167,6 +167,7 @@ def test_the_callback_prunes_the_student_alone():
     assert (distiller.regressors[0].get_weights()[0] != 0).all()
 
 
+@pytest.mark.slow
 def test_wrappers_prune_a_student():
     wrapped = Pruning(0.5, begin=0.0, end=0.5, how="wrappers").wrap(pair.student(), 4)
     # A pair names the layer as it is called without its wrapper.
