@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
-from recipes import _finetune, _images, _run, _target, _task, _timing
+from recipes import _distil, _finetune, _images, _run, _target, _task, _timing
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -29,17 +29,14 @@ _IMAGES = flags.DEFINE_string("images", None, "Without --task: calibration image
 _CALIBRATION = flags.DEFINE_integer(
     "calibration_images", 100, "With --task: that int8 would take; 32 of them at most are looked at here.", 1
 )
-_DISTIL = flags.DEFINE_bool("distil", True, "With --task: it also learns from the network as it was.")
-_DISTIL_WEIGHT = flags.DEFINE_float("distil_weight", 0.5, "Of the teacher's answers beside the labels.", 0, 1)
-_TEMPERATURE = flags.DEFINE_float("temperature", 4.0, "Of the teacher's classes; heat maps have none.", 0)
 _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of training after the removal, with --task.", 0)
 
 FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_finetune, _target, _run, _timing, _task):
+for _module in (_distil, _finetune, _target, _run, _timing, _task):
     FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
-_OF_TRAINING = (_CALIBRATION, _DISTIL, _DISTIL_WEIGHT, _TEMPERATURE, _FINETUNE_EPOCHS, *_finetune.FLAGS)
+_OF_TRAINING = (_CALIBRATION, *_distil.FLAGS, _FINETUNE_EPOCHS, *_finetune.FLAGS)
 CLAUSE = "6.2.3"
 
 Make = Callable[["keras.Model", "BoardProfile | None", "np.ndarray | None", "Task | None"], "tuple[keras.Model, str]"]
@@ -67,8 +64,7 @@ def run(
         _task.refuse_without_task(*_OF_TRAINING)
     elif _IMAGES.value:
         raise InputError("--images are for a network without a --task, which has its own. Received: both")
-    if not _DISTIL.value or not _FINETUNE_EPOCHS.value:
-        _task.refuse("with --distil and --finetune_epochs", _DISTIL_WEIGHT, _TEMPERATURE)
+    _distil.check(bool(_task.TASK.value and _FINETUNE_EPOCHS.value))
     from tta_lite.models.files import load_network
 
     logging.set_verbosity(logging.WARNING)
@@ -107,11 +103,12 @@ def _measure(
 def _train(
     step: str, make: Make, what: str, model: keras.Model, board: BoardProfile | None, open_folder: OpenFolder
 ) -> None:
-    from tta_lite.guideline.bench import START, Teaching, Trial
+    from tta_lite.guideline.bench import Trial
     from tta_lite.guideline.structure_steps import factor_images
     from tta_lite.types import Candidate
 
     task = _task.find(model)
+    _distil.try_teacher(model, task)
     folder = open_folder()
 
     def candidate() -> Candidate:
@@ -122,8 +119,7 @@ def _train(
         return Candidate(new, trail=(f"{step} {what}",))
 
     epochs = _FINETUNE_EPOCHS.value if task.steps_per_epoch else 0
-    taught = Teaching(START, _DISTIL_WEIGHT.value, _TEMPERATURE.value) if _DISTIL.value and epochs else None
-    trial = Trial(step, what, candidate, epochs, _finetune.RATE.value, teaching=taught)
+    trial = Trial(step, what, candidate, epochs, _finetune.RATE.value, teaching=_distil.teaching(epochs))
     _task.take(
         step, model, task, trial, folder, _timing.rules(), learning_rate=_finetune.LEARNING_RATE.value,
         runtime=_target.runtime(), clause=CLAUSE,

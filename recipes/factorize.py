@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _finetune, _images, _run, _task, _timing
+from recipes import _app, _distil, _finetune, _images, _run, _task, _timing
 from tta_lite.types import PRESETS, InputError
 
 if TYPE_CHECKING:
@@ -56,19 +56,21 @@ _CALIBRATION = flags.DEFINE_integer(
 _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of training after the factorisation, with --task.", 0)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_finetune, _run, _timing, _task):
+for _module in (_distil, _finetune, _run, _timing, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags, factorises, prints what became of each layer and the table."""
+    if _task.TASK.value and not _SUBPIXEL.value:
+        _distil.check(bool(_FINETUNE_EPOCHS.value))
     if not _task.TASK.value:
-        _task.refuse_without_task(_CALIBRATION, _FINETUNE_EPOCHS, *_finetune.FLAGS)
+        _task.refuse_without_task(_CALIBRATION, _FINETUNE_EPOCHS, *_finetune.FLAGS, *_distil.FLAGS)
     elif _IMAGES.value:
         raise InputError("--images are for a network without a --task, which has its own. Received: both")
     if _SUBPIXEL.value:
-        _task.refuse("without --subpixel", _CALIBRATION, _FINETUNE_EPOCHS, *_finetune.FLAGS)
+        _task.refuse("without --subpixel", _CALIBRATION, _FINETUNE_EPOCHS, *_finetune.FLAGS, *_distil.FLAGS)
     from tta_lite.boards.profile import get_board
     from tta_lite.guideline import structure
     from tta_lite.models.files import load_network
@@ -103,6 +105,7 @@ def _train(model: keras.Model) -> None:
     from tta_lite.types import Candidate
 
     task = _task.find(model)
+    _distil.try_teacher(model, task)
     step = "subpixel" if _SUBPIXEL.value else "G2"
     folder = _run.open_folder("factorize", _FLAGS, seed=_task.SEED.value)
 
@@ -115,7 +118,7 @@ def _train(model: keras.Model) -> None:
 
     # The outputs of subpixel are those of the network before it.
     epochs = _FINETUNE_EPOCHS.value if step == "G2" and task.steps_per_epoch else 0
-    trial = Trial(step, _what(), make, epochs, _finetune.RATE.value)
+    trial = Trial(step, _what(), make, epochs, _finetune.RATE.value, teaching=_distil.teaching(epochs))
     board = get_board(_BOARD.value) if _BOARD.value else None
     _task.take(
         step, model, task, trial, folder, _timing.rules(), learning_rate=_finetune.LEARNING_RATE.value,

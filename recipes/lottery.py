@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from absl import flags, logging
 
 from recipes import _app, _lottery, _run, _task
+from tta_lite.datasets.small_pictures import CLASSES, SHAPES
 from tta_lite.types import InputError
 
 _MODEL = flags.DEFINE_string("model", None, "A network of tf_keras whose layers are drawn anew; instead of --network.")
@@ -50,9 +51,6 @@ _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags
 for _module in (_run, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
-
-SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
-CLASSES = 10
 
 
 def main(argv: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _run, _task, _timing
+from recipes import _app, _distil, _run, _task, _timing
 from tta_lite.types import PRESETS, InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training, with --task.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_run, _timing, _task):
+for _module in (_distil, _run, _timing, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
@@ -61,7 +61,9 @@ def main(argv: Sequence[str]) -> None:
     if _task.TASK.value and (_COMPARE.value or _PRESET.value != "fp32"):
         raise InputError("--task trains one network and exports it in float32. Received: it and --compare or --preset")
     if not _task.TASK.value:
-        _task.refuse_without_task(_EPOCHS, _LEARNING_RATE)
+        _task.refuse_without_task(_EPOCHS, _LEARNING_RATE, *_distil.FLAGS)
+    else:
+        _distil.check(True)
     logging.set_verbosity(logging.WARNING)
     board = get_board(_BOARD.value) if _BOARD.value else None
     model = load_network(_MODEL.value)
@@ -107,6 +109,7 @@ def _train(
     from tta_lite.types import Candidate
 
     task = _task.find(model)
+    _distil.try_teacher(model, task)
     told: list[str] = []
 
     def make() -> Candidate:
@@ -119,7 +122,8 @@ def _train(
         return Candidate(swap.model, trail=(f"G1 {_BACKBONE.value}",))
 
     label = reason("label_pretrained" if _WEIGHTS.value else "label_random", name=_BACKBONE.value)
-    trial = Trial(_BACKBONE.value, label, make, _EPOCHS.value)
+    teaching = _distil.teaching(_EPOCHS.value)
+    trial = Trial(_BACKBONE.value, label, make, _EPOCHS.value, teaching=teaching)
     folder = _run.open_folder("swap_backbone", _FLAGS)
     runtime = board.runtime(_RUNTIME.value) if board else None
     _task.take(
