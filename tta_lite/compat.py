@@ -13,11 +13,12 @@ from typing import Any
 from unittest import mock
 
 import tf_keras as keras
+from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
 from tf_keras.src.applications import convnext, inception_resnet_v2
 from tf_keras.src.layers.core.tf_op_layer import TFOpLambda
 from tf_keras.src.saving import saving_lib
 
-__all__ = ["OF_APPLICATIONS", "TFOpLambda", "keras", "load_model"]
+__all__ = ["OF_APPLICATIONS", "SavedMetadata", "TFOpLambda", "keras", "load_model"]
 
 _LOCK = threading.Lock()
 

@@ -44,7 +44,9 @@ def _function(stored: Any, layer: Named) -> Any:
     import tensorflow as tf
 
     value = stored.get("value", stored)
-    code, defaults, closure = value if isinstance(value, (list, tuple)) else (value.get("code"), value.get("defaults"), value.get("closure"))
+    code, defaults, closure = (
+        value if isinstance(value, (list, tuple)) else (value.get("code"), value.get("defaults"), value.get("closure"))
+    )
     try:
         program = marshal.loads(codecs.decode(str(code).encode("ascii"), "base64"))
         cells = tuple(types.CellType(one) for one in closure) if closure else None

@@ -49,7 +49,11 @@ ACTIVATIONS = {name: name for name in (
 
 def _hard_sigmoid(name: str) -> list[Any]:
     # Keras 3's is relu6(x + 3) / 6; that of `tf_keras`, clip(0.2 x + 0.5, 0, 1), is another function.
-    return [L.Rescaling(1.0, 3.0, name=f"{name}_shift"), L.ReLU(6.0, name=f"{name}_relu6"), L.Rescaling(1 / 6, name=name)]
+    return [
+        L.Rescaling(1.0, 3.0, name=f"{name}_shift"),
+        L.ReLU(6.0, name=f"{name}_relu6"),
+        L.Rescaling(1 / 6, name=name),
+    ]
 
 
 def _log_softmax(name: str) -> list[Any]:
@@ -126,7 +130,9 @@ def activation(given: Any, layer: Named) -> tuple[str, str]:
     name = given
     if isinstance(given, Mapping) and given.get("class_name") == "function":
         own = str(given.get("module"))
-        name = given.get("config") if own in ("builtins", "keras.activations") or own.startswith("keras.src.act") else None
+        name = (
+            given.get("config") if own in ("builtins", "keras.activations") or own.startswith("keras.src.act") else None
+        )
     if name is None and given is None:
         return "linear", ""
     if isinstance(name, str) and name in ACTIVATIONS:
