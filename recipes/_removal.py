@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
-from recipes import _images, _task, _timing
+from recipes import _images, _model, _task, _timing
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ _RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if 
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-FLAGS += [*_timing.FLAGS, *_task.FLAGS]
+FLAGS += [*_model.FLAGS, *_timing.FLAGS, *_task.FLAGS]
+flags.adopt_module_key_flags(_model)
 flags.adopt_module_key_flags(_timing)
 flags.adopt_module_key_flags(_task)
 
@@ -73,13 +74,12 @@ def run(
     if not _DISTIL.value or not _FINETUNE_EPOCHS.value:
         _task.refuse("with --distil and --finetune_epochs", _DISTIL_WEIGHT, _TEMPERATURE)
     from tta_lite.boards.profile import get_board
-    from tta_lite.models.files import load_network
     from tta_lite.report.environment import describe_run
 
     logging.set_verbosity(logging.WARNING)
     check()
     board = get_board(_BOARD.value) if _BOARD.value else None
-    model = load_network(MODEL.value)
+    model = _model.read(MODEL.value)
     values = {holder.name: holder.value for holder in (*own, *FLAGS)}
     described = describe_run(values, recipe=recipe, seed=_task.SEED.value)
     (_train if _task.TASK.value else _measure)(step, make, what, model, board, described)
@@ -104,7 +104,7 @@ def _measure(
     table.write_tables(folder, entries)
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-{step}/model.keras")
-    print("read it with tta_lite.models.files.load_network, which knows its layers")
+    print("read it with tta_lite.load_model, which knows its layers")
 
 
 def _train(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _images, _task, _timing
+from recipes import _app, _images, _model, _task, _timing
 from tta_lite.types import PRESETS, InputError
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_timing.FLAGS, *_task.FLAGS]
+_FLAGS += [*_model.FLAGS, *_timing.FLAGS, *_task.FLAGS]
+flags.adopt_module_key_flags(_model)
 flags.adopt_module_key_flags(_timing)
 flags.adopt_module_key_flags(_task)
 
@@ -74,13 +75,12 @@ def main(argv: Sequence[str]) -> None:
         _task.refuse("without --subpixel", _CALIBRATION, _FINETUNE_EPOCHS, _FINETUNE_RATE, _LEARNING_RATE)
     from tta_lite.boards.profile import get_board
     from tta_lite.guideline import structure
-    from tta_lite.models.files import load_network
     from tta_lite.report import table
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder
 
     logging.set_verbosity(logging.WARNING)
-    model = load_network(_MODEL.value)
+    model = _model.read(_MODEL.value)
     recipe = describe_run({holder.name: holder.value for holder in _FLAGS}, recipe="factorize", seed=_task.SEED.value)
     if _task.TASK.value:
         _train(model, recipe)
@@ -99,7 +99,7 @@ def main(argv: Sequence[str]) -> None:
     table.write_tables(folder, entries)
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-g2/model.keras")
-    print("read it with tta_lite.models.files.load_network, which knows its layers")
+    print("read it with tta_lite.load_model, which knows its layers")
 
 
 def _train(model: keras.Model, recipe: dict[str, object]) -> None:

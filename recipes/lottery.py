@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from recipes import _app, _lottery, _task
+from recipes import _app, _lottery, _model, _task
 from tta_lite.types import InputError
 
 _MODEL = flags.DEFINE_string("model", None, "A network of tf_keras whose layers are drawn anew; instead of --network.")
@@ -47,7 +47,9 @@ _SUPERMASKS = flags.DEFINE_bool("supermasks", False, "Score masked networks that
 _JIT = flags.DEFINE_bool("jit", True, "Compile with XLA; a network that it cannot compile needs --nojit.")
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
-_FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)] + _task.FLAGS
+_FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
+_FLAGS += [*_model.FLAGS, *_task.FLAGS]
+flags.adopt_module_key_flags(_model)
 flags.adopt_module_key_flags(_task)
 
 SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
@@ -60,7 +62,6 @@ def main(argv: Sequence[str]) -> None:
     if not _task.TASK.value:
         raise InputError(f"--task must be given: {', '.join(SHAPES)}, or one of your own. Received: nothing")
     from tta_lite.compat import keras
-    from tta_lite.models.files import load_network
     from tta_lite.models.lenet import LENETS
     from tta_lite.report import lottery as reports
     from tta_lite.report import lottery_plots
@@ -92,7 +93,7 @@ def main(argv: Sequence[str]) -> None:
     lottery = Lottery(schedule, _SPARSITY.value, _ROUND_SHARE.value, _REWIND_STEP.value, _SCOPE.value)
     kind = _task.TASK.value.partition(":")[0]
     if _MODEL.value:
-        model = load_network(_MODEL.value)
+        model = _model.read(_MODEL.value)
     elif kind in SHAPES:
         if _NETWORK.value not in LENETS:
             raise InputError(f"--network must be one of {', '.join(LENETS)}. Received: {_NETWORK.value!r}")

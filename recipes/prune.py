@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _task, _timing
+from recipes import _app, _model, _task, _timing
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 _BOARD = _timing.define_board()
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_timing.FLAGS, *_task.FLAGS]
+_FLAGS += [*_model.FLAGS, *_timing.FLAGS, *_task.FLAGS]
 _OF_SEVERAL = (_SCHEDULE, _BEGIN, _END, _PATTERN, _LAYERS, _SKIP_LAYERS, _ENDS, _DEPTHWISE, _CALIBRATION, _WEIGHT_BITS)
+flags.adopt_module_key_flags(_model)
 flags.adopt_module_key_flags(_timing)
 flags.adopt_module_key_flags(_task)
 
@@ -69,12 +70,11 @@ def main(argv: Sequence[str]) -> None:
         _task.refuse("with --sparsities", *_OF_SEVERAL)
     bits = _bits()
     prunings = _prunings() if _SPARSITIES.value else []
-    from tta_lite.models.files import load_network
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder
 
     logging.set_verbosity(logging.WARNING)
-    model = load_network(_MODEL.value)
+    model = _model.read(_MODEL.value)
     for pruning in prunings:
         pruning.check(model)
     task = _task.find(model)

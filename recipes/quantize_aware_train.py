@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from recipes import _app, _task, _timing
+from recipes import _app, _model, _task, _timing
 from tta_lite.types import InputError
 
 _MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras or .h5 file of tf_keras.", required=True)
@@ -39,7 +39,8 @@ _RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if 
 _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_timing.FLAGS, *_task.FLAGS]
+_FLAGS += [*_model.FLAGS, *_timing.FLAGS, *_task.FLAGS]
+flags.adopt_module_key_flags(_model)
 flags.adopt_module_key_flags(_timing)
 flags.adopt_module_key_flags(_task)
 
@@ -55,7 +56,6 @@ def main(argv: Sequence[str]) -> None:
     )
     from tta_lite.boards.profile import get_board
     from tta_lite.guideline.quantize_aware import AWARE, take_quantization_aware
-    from tta_lite.models.files import load_network
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder
     from tta_lite.tasks.calibration import checked_calibration
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     runtime = get_board(_BOARD.value).runtime(_RUNTIME.value) if _BOARD.value else None
     fit = FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=_task.SEED.value)
-    model = load_network(_MODEL.value)
+    model = _model.read(_MODEL.value)
     task = _task.find(model)
     checked_calibration(task, plan.calibration_images, seed=_task.SEED.value)
     values = {holder.name: holder.value for holder in _FLAGS}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
-from recipes import _app, _pose_data, _timing
+from recipes import _app, _model, _pose_data, _timing
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -43,15 +43,14 @@ _OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 _BOARD = _timing.define_board()
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_pose_data.FLAGS, *_timing.FLAGS]
-for _module in (_pose_data, _timing):
+_FLAGS += [*_model.FLAGS, *_pose_data.FLAGS, *_timing.FLAGS]
+for _module in (_model, _pose_data, _timing):
     flags.adopt_module_key_flags(_module)
 
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags, builds the grid, prints the table."""
     from tta_lite.guideline.grid import grid_table, scaling_grid
-    from tta_lite.models.files import load_network
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder
 
@@ -61,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
     if len(given) != 1:
         raise InputError(f"Expected one of --model, --network and --pose. Received: {', '.join(given) or 'none'}")
     widths, depths, resolutions = _numbers(_WIDTHS, float), _numbers(_DEPTHS, float), _numbers(_RESOLUTIONS, int)
-    network: Any = load_network(_MODEL.value) if _MODEL.value else _NETWORK.value or _pose_net
+    network: Any = _model.read(_MODEL.value) if _MODEL.value else _NETWORK.value or _pose_net
     values = {holder.name: holder.value for holder in _FLAGS}
 
     @functools.cache

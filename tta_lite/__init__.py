@@ -7,6 +7,7 @@ before TensorFlow is loaded is decided here, and a value that the user has set i
 
 import importlib
 import os
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -24,7 +25,7 @@ _ELSEWHERE = {
 }
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name not in _ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, own = _ELSEWHERE[name]

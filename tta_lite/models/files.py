@@ -12,7 +12,7 @@ from tta_lite.compat import keras, load_model
 # Read back by name: importing the module is what makes them known to Keras.
 from tta_lite.models import adder, binary_layers, layers  # noqa: F401
 from tta_lite.models.keras3 import reader
-from tta_lite.models.keras3.archive import open_archive
+from tta_lite.models.keras3.archive import is_keras3, open_archive
 from tta_lite.models.saved_model import is_saved_model, read_saved_model
 from tta_lite.models.trust import check_config
 from tta_lite.types import InputError
@@ -77,7 +77,7 @@ def _config_of_h5(path: Path) -> Any:
             f"{path} holds weights without a network. Expected: a whole model, as model.save() writes it. Received: "
             "a file without model_config"
         )
-    if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) >= 3:
+    if is_keras3(version):
         raise InputError(
             f"{path} is a .h5 file of Keras {version}. Expected: of Keras 3 the format .keras; there, "
             f"keras.models.load_model(path).save('model.keras') writes one. Received: {path.name}"

@@ -1,7 +1,7 @@
 """Networks in a SavedModel of Keras 2: its layers and weights are read, the TensorFlow graphs in it are not.
 
-A SavedModel is a program: its graphs may hold any op of TensorFlow, those that write files too. Beside them Keras 2 puts
-``keras_metadata.pb`` (what its layers are) and ``variables/`` (their weights), and these two are enough.
+A SavedModel is a program: its graphs may hold any op of TensorFlow, those that write files too. Beside them Keras 2
+puts ``keras_metadata.pb`` (what its layers are) and ``variables/`` (their weights), and these two are enough.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a model file of Keras 2 says is looked at before `tf_keras` reads it, for that runs what it is told to.
 
-``safe_mode`` of `tf_keras` refuses a ``Lambda`` in a ``.keras`` file and no more: the config of such a file can name any
-function of any installed module, which is imported and called, and in a ``.h5`` file or a SavedModel a ``Lambda`` runs
-as it is. So nothing reaches `tf_keras` here but classes and functions of Keras itself, registered classes, and
+``safe_mode`` of `tf_keras` refuses a ``Lambda`` in a ``.keras`` file and no more: the config of such a file can name
+any function of any installed module, which is imported and called, and in a ``.h5`` file or a SavedModel a ``Lambda``
+runs as it is. So nothing reaches `tf_keras` here but classes and functions of Keras itself, registered classes, and
 TensorFlow functions that only compute.
 """
 
@@ -26,18 +26,22 @@ _OBJECTS = (
 
 # Of TensorFlow's functions those that compute, and touch neither files nor Python.
 _PURE_SPACES = ("__operators__", "math", "nn", "linalg", "image", "signal", "bitwise", "dtypes", "random")
-_PURE = frozenset(
-    "abs acos acosh add add_n argmax argmin argsort asin asinh atan atan2 atanh batch_to_space broadcast_to cast ceil "
-    "clip_by_norm clip_by_value complex concat constant convert_to_tensor cos cosh cumsum depth_to_space divide "
-    "dynamic_partition dynamic_stitch einsum equal exp expand_dims eye fill floor floordiv floormod gather gather_nd "
-    "greater greater_equal identity less less_equal linspace log log1p logical_and logical_not logical_or matmul "
-    "maximum meshgrid minimum mod multiply negative norm not_equal one_hot ones ones_like pad pow range rank realdiv "
-    "reduce_all reduce_any reduce_logsumexp reduce_max reduce_mean reduce_min reduce_prod reduce_sum relu repeat "
-    "reshape reverse roll round rsqrt scalar_mul scatter_nd searchsorted sequence_mask shape shape_n sigmoid sign sin "
-    "sinh size slice softmax sort space_to_batch space_to_depth split sqrt square squeeze stack stop_gradient "
-    "strided_slice subtract tan tanh tensor_scatter_nd_add tensor_scatter_nd_update tensordot tile transpose truediv "
-    "truncatediv truncatemod unstack where zeros zeros_like".split()
-)
+_PURE = frozenset({
+    "abs", "acos", "acosh", "add", "add_n", "argmax", "argmin", "argsort", "asin", "asinh", "atan", "atan2",
+    "atanh", "batch_to_space", "broadcast_to", "cast", "ceil", "clip_by_norm", "clip_by_value", "complex", "concat",
+    "constant", "convert_to_tensor", "cos", "cosh", "cumsum", "depth_to_space", "divide", "dynamic_partition",
+    "dynamic_stitch", "einsum", "equal", "exp", "expand_dims", "eye", "fill", "floor", "floordiv", "floormod",
+    "gather", "gather_nd", "greater", "greater_equal", "identity", "less", "less_equal", "linspace", "log", "log1p",
+    "logical_and", "logical_not", "logical_or", "matmul", "maximum", "meshgrid", "minimum", "mod", "multiply",
+    "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "pad", "pow", "range", "rank", "realdiv",
+    "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod",
+    "reduce_sum", "relu", "repeat", "reshape", "reverse", "roll", "round", "rsqrt", "scalar_mul", "scatter_nd",
+    "searchsorted", "sequence_mask", "shape", "shape_n", "sigmoid", "sign", "sin", "sinh", "size", "slice",
+    "softmax", "sort", "space_to_batch", "space_to_depth", "split", "sqrt", "square", "squeeze", "stack",
+    "stop_gradient", "strided_slice", "subtract", "tan", "tanh", "tensor_scatter_nd_add",
+    "tensor_scatter_nd_update", "tensordot", "tile", "transpose", "truediv", "truncatediv", "truncatemod",
+    "unstack", "where", "zeros", "zeros_like",
+})  # fmt: skip
 # Layers that call what their config names, be it a method, an op of any kind or Python code.
 _CALLING = ("ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer")
 

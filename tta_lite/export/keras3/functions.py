@@ -1,4 +1,4 @@
-"""What TensorFlow functions, called on the tensors of a `tf_keras` model, are among ``keras.ops``: one line a function."""
+"""What TensorFlow functions, called on tensors of a `tf_keras` model, are among ``keras.ops``: one line a function."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ _FUNCTIONS: dict[str, Function] = {
     "neg": (NUMPY, "Negative", _one()), "negative": (NUMPY, "Negative", _one()), "abs": (NUMPY, "Absolute", _one()),
     "square": (NUMPY, "Square", _one()), "sqrt": (NUMPY, "Sqrt", _one()), "exp": (NUMPY, "Exp", _one()),
     "log": (NUMPY, "Log", _one()), "tanh": (NUMPY, "Tanh", _one()),
-    "sigmoid": (NN, "Sigmoid", _one()), "relu": (NN, "Relu", _one("features")), "relu6": (NN, "Relu6", _one("features")),
+    "sigmoid": (NN, "Sigmoid", _one()), "relu": (NN, "Relu", _one("features")),
+    "relu6": (NN, "Relu6", _one("features")),
     "silu": (NN, "Silu", _one("features")), "swish": (NN, "Silu", _one("features")),
     "leaky_relu": (NN, "LeakyRelu", lambda g: ([g["features"]], {"negative_slope": float(g["alpha"])})),
     "gelu": (NN, "Gelu", lambda g: ([g["features"]], {"approximate": bool(g["approximate"])})),

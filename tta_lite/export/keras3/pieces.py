@@ -132,7 +132,7 @@ def _dtype(value: Any) -> str:
 def _part(layer: keras.layers.Layer, key: str, value: Any, table: Mapping[str, tuple[str, ...]]) -> Any:
     if value is None:
         return None
-    name = value.get("class_name") if isinstance(value, Mapping) else None
+    name = str(value.get("class_name")) if isinstance(value, Mapping) else ""
     if name not in table:
         refuse(layer, f"as {key} one of Keras ({', '.join(table)})", value)
     kind = key.rpartition("_")[2]

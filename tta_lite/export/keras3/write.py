@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import tensorflow as tf
 
@@ -19,7 +20,7 @@ from tta_lite.export.keras3.order import layer_order
 from tta_lite.export.keras3.pieces import Piece, pieces_of, plain
 from tta_lite.files import atomic_path
 from tta_lite.models.keras3.archive import CONFIG, METADATA, WEIGHTS
-from tta_lite.models.keras3.reader import paths
+from tta_lite.models.keras3.weights import paths
 from tta_lite.transforms.graph import check_graph, nodes_of
 from tta_lite.types import InputError
 
@@ -102,8 +103,6 @@ class _Writer:
 
     def weights(self) -> bytes:
         """-> model.weights.h5."""
-        import h5py
-
         data = io.BytesIO()
         with h5py.File(data, "w") as file:
             for path, (name, arrays) in self.arrays.items():

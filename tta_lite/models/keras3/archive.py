@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import re
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,8 +14,18 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 # Keras stores its members as they are, and deflate gains a factor of 1032 at most: what is far larger than its place in
 # the file is there to fill the memory.
-_MAX_EXPANSION = 100
-_SMALL = 1 << 24
+MAX_EXPANSION = 100
+SMALL = 1 << 24
+
+
+def is_keras3(version: str) -> bool:
+    """Whether a version is Keras 3's or that of a later one.
+
+    >>> is_keras3("3.15.1"), is_keras3("2.21.0"), is_keras3("")
+    (True, False, False)
+    """
+    major = version.partition(".")[0]
+    return major.isdigit() and int(major) >= 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +45,7 @@ class Archive:
     @property
     def is_keras3(self) -> bool:
         """Whether Keras 3 or a later one wrote it."""
-        major = re.match(r"\d+", self.version)
-        return bool(major) and int(major.group()) >= 3
+        return is_keras3(self.version)
 
     def weights(self) -> bytes:
         """-> model.weights.h5, whole: HDF5 seeks in it, which a zip can do only by beginning anew."""
@@ -76,7 +83,7 @@ def _check_member(member: zipfile.ZipInfo) -> None:
     name = PurePosixPath(member.filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or ":" in member.filename:
         raise ValueError(f"the member {member.filename!r} leads out of the archive")
-    if member.file_size > max(_SMALL, _MAX_EXPANSION * member.compress_size):
+    if member.file_size > max(SMALL, MAX_EXPANSION * member.compress_size):
         raise ValueError(
             f"the member {member.filename!r} would grow from {member.compress_size} bytes to {member.file_size}"
         )
@@ -85,70 +92,3 @@ def _check_member(member: zipfile.ZipInfo) -> None:
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     with archive.open(name) as file:
         return file.read()
-
-
-class WeightsFile:
-    """The arrays of model.weights.h5, found by their path. Links and files elsewhere are not followed.
-
-    Args:
-      file: an open ``h5py.File``.
-      where: for messages.
-    """
-
-    def __init__(self, file: Any, where: str):
-        self.file, self.where = file, where
-
-    def arrays(self, path: str, name: str) -> list[Any]:
-        """-> what a layer has, in the order in which its variables were made, as arrays.
-
-        Args:
-          path: of the layer, as ``layers/conv2d_1``.
-          name: of the layer; newer files repeat it, and then it must be the same.
-
-        Raises:
-          InputError: it is another layer's, or no array.
-        """
-        group = self._group(f"{path}/vars".lstrip("/"))
-        if group is None:
-            return []
-        found = group.attrs.get("name", name)
-        if str(found) != name:
-            raise InputError(f"{self.where}: {path} must hold the weights of {name!r}. Received: those of {found!r}")
-        keys = [str(number) for number in range(len(group))]
-        if sorted(group) != sorted(keys):
-            raise InputError(f"{self.where}: the weights of {name!r} must be numbered. Received: {sorted(group)[:5]}")
-        return [self._array(group, key, name) for key in keys]
-
-    def _group(self, path: str) -> Any:
-        import h5py
-
-        group = self.file
-        for part in path.split("/"):
-            if part not in group:
-                return None
-            if group.get(part, getclass=True, getlink=True) is not h5py.HardLink:
-                raise InputError(f"{self.where}: {path} must not lead elsewhere. Received: a link")
-            group = group[part]
-            if not isinstance(group, h5py.Group):
-                raise InputError(f"{self.where}: {path} must be a group. Received: {type(group).__name__}")
-        return group
-
-    def _array(self, group: Any, key: str, name: str) -> Any:
-        import h5py
-        import numpy as np
-
-        item = group[key] if group.get(key, getclass=True, getlink=True) is h5py.HardLink else None
-        if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
-            raise InputError(f"{self.where}: the weights of {name!r} must be arrays of the file. Received: {item}")
-        declared = math.prod(item.shape) * item.dtype.itemsize
-        if declared > max(_SMALL, _MAX_EXPANSION * item.id.get_storage_size()):
-            raise InputError(
-                f"{self.where}: the weights of {name!r} must be in the file. Received: {declared} bytes declared, "
-                f"{item.id.get_storage_size()} stored"
-            )
-        value = np.asarray(item)
-        if item.attrs.get("dtype") == "bfloat16":
-            # HDF5 has no such type: the bits are those of the upper half of a float32.
-            bits = value.view(np.uint16).astype(np.uint32) << 16
-            value = bits.view(np.float32).reshape(value.shape)
-        return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from tta_lite.compat import keras
 from tta_lite.models.keras3.layers import ANY, RULES, Rule, rule_of
@@ -80,7 +80,7 @@ def make_layer(record: Mapping[str, Any], precisions: set[str]) -> Made:
     return Made((own, *follows), layer.kind, own)
 
 
-def refuse_class(layer: Named, record: Mapping[str, Any]) -> None:
+def refuse_class(layer: Named, record: Mapping[str, Any]) -> NoReturn:
     """Raises the `InputError` for a class that is in no table."""
     where = f"{record.get('module')}.{layer.kind}"
     raise InputError(

@@ -43,7 +43,8 @@ _ALSO = {"IdentityInitializer": "Identity", "OrthogonalInitializer": "Orthogonal
 
 # Keras 3's name -> that of `tf_keras`. Not here: hard_sigmoid, which is another function in each.
 ACTIVATIONS = {name: name for name in (
-    "linear", "relu", "sigmoid", "tanh", "softmax", "softplus", "softsign", "elu", "selu", "exponential", "gelu", "mish",
+    "linear", "relu", "sigmoid", "tanh", "softmax", "softplus", "softsign", "elu", "selu", "exponential", "gelu",
+    "mish",
 )} | {"silu": "swish"}  # fmt: skip
 
 

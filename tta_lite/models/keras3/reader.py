@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import h5py
 from absl import logging
 
 from tta_lite.compat import keras
-from tta_lite.models.keras3.archive import Archive, WeightsFile
+from tta_lite.models.keras3.archive import Archive
 from tta_lite.models.keras3.lambdas import make_lambda
 from tta_lite.models.keras3.make import Made, make_layer, refuse_class
-from tta_lite.models.keras3.ops import OpCall, op_of
+from tta_lite.models.keras3.ops import Op, OpCall, op_of
 from tta_lite.models.keras3.parts import Named, plain
+from tta_lite.models.keras3.weights import WeightsFile, load
 from tta_lite.types import InputError
 
-L = keras.layers
 _MODELS = {
     "Functional": ("keras.src.models.functional", "keras", "keras.models", "keras.src.models.model"),
     "Model": ("keras.src.models.model", "keras", "keras.models"),
@@ -36,8 +35,6 @@ def read(archive: Archive, *, trust_model_code: bool = False) -> keras.Model:
     Raises:
       InputError: a layer, or a setting of one, that cannot be translated, by name; weights that do not fit.
     """
-    import h5py
-
     reader = _Reader(trust_model_code)
     record = archive.config
     if _model_kind(record) is None:
@@ -52,7 +49,7 @@ def read(archive: Archive, *, trust_model_code: bool = False) -> keras.Model:
     data = archive.weights()
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
-            _load(made, WeightsFile(file, f"{archive.path.name}/model.weights.h5"), "", set())
+            load(made, WeightsFile(file, f"{archive.path.name}/model.weights.h5"), "", set())
     except OSError as error:
         raise InputError(f"The weights of {archive.path} cannot be read. Received: {error}") from error
     if reader.precisions:
@@ -129,7 +126,8 @@ class _Reader:
 
     def _functional(self, config: Mapping[str, Any], name: Named) -> tuple[list[Made], Any, Any]:
         graph = _Graph(name)
-        parts, pending = [], []
+        parts: list[Made] = []
+        pending: list[tuple[Named, Made | Op, Any, Any]] = []
         for record in config["layers"]:
             layer = Named(str(record.get("name")), str(record.get("class_name")))
             graph.values[layer.name] = []
@@ -139,28 +137,28 @@ class _Reader:
             op = op_of(record)
             if op is None and str(record.get("module")).startswith("keras.src.ops"):
                 refuse_class(layer, record)
-            made = None if op else self.made(record)
-            if made:
-                parts.append(made)
+            what: Made | Op = op or self.made(record)
+            if isinstance(what, Made):
+                parts.append(what)
             if _model_kind(record) == "Functional":
                 graph.nested.add(layer.name)
-            pending += [(layer, made or op, record, node) for node in record.get("inbound_nodes") or []]
+            pending += [(layer, what, record, node) for node in record.get("inbound_nodes") or []]
         while pending:
             # A layer that is used twice may come before what its second call reads.
             later = []
             waiting: set[str] = set()
-            for layer, made, record, node in pending:
+            for layer, what, record, node in pending:
                 arguments = None if layer.name in waiting else graph.arguments(node, layer)
                 if arguments is None:
                     waiting.add(layer.name)
-                    later.append((layer, made, record, node))
+                    later.append((layer, what, record, node))
                     continue
                 args, kwargs = arguments
-                if isinstance(made, Made):
-                    outputs = _call(made, args, kwargs, layer)
+                if isinstance(what, Made):
+                    outputs = _call(what, args, kwargs, layer)
                 else:
                     call = OpCall(layer, _settings(record, layer), (*args, *kwargs.values()))
-                    outputs = _guard(lambda made=made, call=call: made(call), layer)
+                    outputs = _guard(lambda what=what, call=call: what(call), layer)
                 graph.values[layer.name].append(list(outputs) if isinstance(outputs, (list, tuple)) else [outputs])
             if len(later) == len(pending):
                 name.refuse("a graph without loops, whose tensors are all there", later[0][0].name)
@@ -194,7 +192,7 @@ class _Graph:
         if isinstance(given, (list, tuple)):
             return [self._value(one, layer, missing) for one in given]
         kind = given.get("class_name") if isinstance(given, Mapping) else None
-        inner = given.get("config") if kind else None
+        inner: Any = given.get("config") if kind else None
         if kind == "__keras_tensor__":
             name, call, place = inner["keras_history"]
             if name not in self.values:
@@ -256,41 +254,3 @@ def _guard(call: Any, layer: Named) -> Any:
         raise
     except Exception as error:  # Keras and TensorFlow raise a dozen kinds on settings that do not fit.
         layer.refuse("a call that tf_keras can make too", f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
-
-
-def paths(kinds: Sequence[str]) -> Iterator[str]:
-    """Yields under which name a model's file has the weights of each of its layers, of these classes.
-
-    >>> list(paths(["Conv2D", "ReLU", "Conv2D", "BatchNormalization"]))
-    ['conv2d', 're_lu', 'conv2d_1', 'batch_normalization']
-    """
-    used: dict[str, int] = {}
-    for kind in kinds:
-        name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", kind))
-        name = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-        number = used[name] = used.get(name, -1) + 1
-        yield f"{name}_{number}" if number else name
-
-
-def _load(made: Made, file: WeightsFile, path: str, visited: set[int]) -> None:
-    """Gives all layers their weights; a layer that is there twice has them where it stands first."""
-    if made.own is None or id(made.own) in visited:
-        return
-    visited.add(id(made.own))
-    if isinstance(made.own, keras.Model):
-        for part, name in zip(made.parts, paths([part.kind for part in made.parts]), strict=True):
-            _load(part, file, f"{path}/layers/{name}".lstrip("/"), visited)
-        return
-    layer = made.own
-    arrays = file.arrays(path, layer.name) if layer.weights else []
-    expected, received = ([tuple(one.shape) for one in some] for some in (layer.weights, arrays))
-    if expected != received:
-        raise InputError(
-            f"{file.where}: the weights of layer {layer.name!r} do not fit. Expected: shapes {expected}. "
-            f"Received: {received}"
-        )
-    if arrays:
-        layer.set_weights([np.asarray(one) for one in arrays])
-    if isinstance(layer, L.Normalization):
-        # It computes with what it makes of its weights here.
-        layer.finalize_state()
