@@ -47,6 +47,13 @@ def _pad(given: Given) -> tuple[list[Any], dict[str, Any]]:
     return [given["tensor"], *fill], {"pad_width": given["paddings"], "mode": mode}
 
 
+def _item(given: Given) -> tuple[list[Any], dict[str, Any]]:
+    spec = given["slice_spec"]
+    spec = list(spec) if isinstance(spec, (list, tuple)) else [spec]
+    # Keras keeps a slice as a dictionary.
+    return [given["tensor"], [slice(*one.values()) if isinstance(one, dict) else one for one in spec]], {}
+
+
 def _resize(given: Given) -> tuple[list[Any], dict[str, Any]]:
     return [given["images"]], {
         "size": given["size"], "interpolation": given["method"], "antialias": bool(given["antialias"]),
@@ -74,7 +81,7 @@ _FUNCTIONS: dict[str, Function] = {
     )),
     "reduce_mean": (NUMPY, "Mean", _reduce), "reduce_sum": (NUMPY, "Sum", _reduce),
     "reduce_max": (NUMPY, "Max", _reduce), "reduce_min": (NUMPY, "Min", _reduce),
-    "getitem": (NUMPY, "GetItem", lambda g: ([g["tensor"], g["slice_spec"]], {})),
+    "getitem": (NUMPY, "GetItem", _item),
     "reshape": (NUMPY, "Reshape", lambda g: ([g["tensor"]], {"newshape": g["shape"]})),
     "transpose": (NUMPY, "Transpose", lambda g: ([g["a"]], {"axes": g["perm"]})),
     "concat": (NUMPY, "Concatenate", lambda g: ([g["values"]], {"axis": g["axis"]})),

@@ -82,6 +82,12 @@ def pieces_of(layer: keras.layers.Layer, shape: tuple[int | None, ...]) -> list[
     arrays = tuple(np.asarray(weight) for weight in layer.get_weights())
     if kind == "Activation" and follows:
         return follows
+    if kind == "LayerNormalization" and len(settings["axis"]) > 1:
+        # Keras 3 sorts the axes.
+        order = np.argsort(settings["axis"]).tolist()
+        settings["axis"] = [settings["axis"][place] for place in order]
+        # Both lay them along unsorted axes by a reshape, which moves no value.
+        arrays = tuple(array.reshape([array.shape[place] for place in order]) for array in arrays)
     return [Piece(layer.name, kind, settings, rule.module, arrays), *follows]
 
 

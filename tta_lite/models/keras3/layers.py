@@ -57,7 +57,7 @@ class Rule:
 _FORMAT = {"data_format": "channels_last"}
 _RANDOM2 = {"rng_type": ANY}
 _SEPARABLE2 = {"groups": 1, "kernel_initializer": ANY, "kernel_regularizer": ANY, "kernel_constraint": ANY}
-_NOISE2 = {"noise_shape": ANY}
+_NOISE2 = {"noise_shape": ANY, "trainable": ANY}
 _APPLICATIONS = "keras.src.applications"
 
 RULES: dict[str, Rule] = {rule.class_name: rule for rule in (

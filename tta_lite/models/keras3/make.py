@@ -66,7 +66,7 @@ def make_layer(record: Mapping[str, Any], precisions: set[str]) -> Made:
         elif kind in ("initializer", "regularizer", "constraint"):
             values[key] = part(kind, value, layer)
         elif key == "activation":
-            values[key], follows = _activation(value, layer, rule.layer is L.Activation, precisions)
+            values[key], follows = _activation(value, layer, settings, precisions)
         else:
             values[key] = plain(value, layer)
     if "seed" in values and not isinstance(values["seed"], int):
@@ -105,7 +105,7 @@ def _renamed(rule: Rule, settings: Mapping[str, Any], layer: Named) -> dict[str,
     return found
 
 
-def _activation(value: Any, layer: Named, alone: bool, precisions: set[str]) -> tuple[str, list[Any]]:
+def _activation(value: Any, layer: Named, settings: Mapping[str, Any], precisions: set[str]) -> tuple[str, list[Any]]:
     """-> the activation within the layer, and the layers that follow it."""
     if isinstance(value, Mapping) and rule_of(value):
         # A layer that was given as an activation.
@@ -114,4 +114,5 @@ def _activation(value: Any, layer: Named, alone: bool, precisions: set[str]) -> 
     own, follows = activation(value, layer)
     if not follows:
         return own, []
-    return own, AS_LAYERS[follows](layer.name if alone else f"{layer.name}_{follows}")
+    name = layer.name if layer.kind == "Activation" else f"{layer.name}_{follows}"
+    return own, AS_LAYERS[follows](name, dtype(settings.get("dtype"), layer)[0] or "float32")

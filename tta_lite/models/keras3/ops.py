@@ -46,6 +46,13 @@ class OpCall:
             self.layer.refuse("a tensor as its first argument", self.args[:1])
         return self.args[0]
 
+    @property
+    def own(self) -> dict[str, Any]:
+        """Name and dtype of the layer that it becomes; float64 stays what it is."""
+        tensors = [one for one in tf.nest.flatten(self.args) if _is_tensor(one)]
+        double = any(one.dtype == tf.float64 for one in tensors)
+        return {"name": self.name, "dtype": "float64" if double else "float32"}
+
     def function(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """-> the tensor of a TensorFlow function, under this call's name."""
         return TFOpLambda(function, name=self.name)(*args, **kwargs)
@@ -66,17 +73,17 @@ def _arithmetic(layer: Any, function: Any, rescale: Callable[[Any, bool], tuple[
             call.layer.refuse("two operands", call.args)
         first, second = call.args
         if _is_tensor(first) and _is_tensor(second):
-            return layer(name=call.name)([first, second]) if layer else call.function(function, first, second)
+            return layer(**call.own)([first, second]) if layer else call.function(function, first, second)
         x, constant = (first, second) if _is_tensor(first) else (second, first)
         if not _is_tensor(x) or not np.issubdtype(np.asarray(constant).dtype, np.number):
             call.layer.refuse("a tensor and a number", call.args)
-        scaled = rescale(np.asarray(constant, np.float32), x is first)
+        scaled = rescale(np.asarray(constant, np.float64), x is first)
         if scaled is None:
             return call.function(function, first, second)
         if not x.dtype.is_floating and layer:
             call.layer.refuse("tensors of floating-point numbers", x.dtype.name)
         scale, offset = (one.tolist() if isinstance(one, np.ndarray) else one for one in scaled)
-        return L.Rescaling(scale, offset, name=call.name)(x)
+        return L.Rescaling(scale, offset, **call.own)(x)
 
     return op
 
@@ -86,13 +93,13 @@ def _elementwise(function: Any) -> Op:
 
 
 def _activation(name: str) -> Op:
-    return lambda call: L.Activation(name, name=call.name)(call.x)
+    return lambda call: L.Activation(name, **call.own)(call.x)
 
 
 def _as_layers(name: str) -> Op:
     def op(call: OpCall) -> Any:
         y = call.x
-        for layer in AS_LAYERS[name](call.name):
+        for layer in AS_LAYERS[name](call.name, call.own["dtype"]):
             y = layer(y)
         return y
 
@@ -123,14 +130,15 @@ def _pad(call: OpCall) -> Any:
 def _transpose(call: OpCall) -> Any:
     axes = call.settings.get("axes")
     if axes and axes[0] == 0:
-        return L.Permute(axes[1:], name=call.name)(call.x)
+        return L.Permute(axes[1:], **call.own)(call.x)
     return call.function(tf.transpose, call.x, axes)
 
 
 def _reshape(call: OpCall) -> Any:
     shape = [-1 if size is None else size for size in call.settings["newshape"]]
-    if shape[0] == -1 and -1 not in shape[1:]:
-        return L.Reshape(shape[1:], name=call.name)(call.x)
+    # The layer leaves the batch alone; the function may spread pictures over it.
+    if shape[0] == -1 and None not in call.x.shape[1:] and np.prod(shape[1:]) == np.prod(call.x.shape[1:]):
+        return L.Reshape(shape[1:], **call.own)(call.x)
     return call.function(tf.reshape, call.x, shape)
 
 
@@ -158,7 +166,7 @@ def _pool(layer: Any) -> Op:
         size = own["pool_size"]
         if len(call.x.shape) != 4 or own.get("data_format") not in (None, "channels_last"):
             call.layer.refuse("pictures [N, H, W, C]", (call.x.shape, own.get("data_format")))
-        return layer(size, own.get("strides") or size, own.get("padding", "valid"), name=call.name)(call.x)
+        return layer(size, own.get("strides") or size, own.get("padding", "valid"), **call.own)(call.x)
 
     return op
 
@@ -171,7 +179,7 @@ def _resize(call: OpCall) -> Any:
     if own.get("data_format") not in (None, "channels_last"):
         call.layer.refuse("data_format channels_last, in which this toolkit works", own["data_format"])
     crop = bool(own.get("crop_to_aspect_ratio"))
-    return L.Resizing(*own["size"], own.get("interpolation", "bilinear"), crop, name=call.name)(call.x)
+    return L.Resizing(*own["size"], own.get("interpolation", "bilinear"), crop, **call.own)(call.x)
 
 
 def _gelu(call: OpCall) -> Any:
@@ -187,7 +195,7 @@ _NUMPY: dict[str, Op] = {
     "TrueDivide": _arithmetic(None, tf.math.divide, lambda c, first: None),
     "Divide": _arithmetic(None, tf.math.divide, lambda c, first: None),
     "Power": _arithmetic(None, tf.math.pow, lambda c, first: None),
-    "Negative": lambda call: L.Rescaling(-1.0, name=call.name)(call.x),
+    "Negative": lambda call: L.Rescaling(-1.0, **call.own)(call.x),
     "Absolute": _elementwise(tf.math.abs),
     "Abs": _elementwise(tf.math.abs),
     "Square": _elementwise(tf.math.square),
@@ -205,16 +213,16 @@ _NUMPY: dict[str, Op] = {
     "Transpose": _transpose,
     "Squeeze": lambda call: call.function(tf.squeeze, call.x, call.settings.get("axis")),
     "ExpandDims": lambda call: call.function(tf.expand_dims, call.x, call.settings["axis"]),
-    "Concatenate": _joined(lambda call, parts: L.Concatenate(call.settings.get("axis", 0), name=call.name)(parts)),
+    "Concatenate": _joined(lambda call, parts: L.Concatenate(call.settings.get("axis", 0), **call.own)(parts)),
     "Stack": _joined(lambda call, parts: call.function(tf.stack, parts, call.settings.get("axis", 0))),
     "Split": _split,
     "Pad": _pad,
 }
 _NN: dict[str, Op] = {
-    "Relu": lambda call: L.ReLU(name=call.name)(call.x),
+    "Relu": lambda call: L.ReLU(**call.own)(call.x),
     "Relu6": _as_layers("relu6"),
-    "LeakyRelu": lambda call: L.LeakyReLU(call.settings.get("negative_slope", 0.2), name=call.name)(call.x),
-    "Elu": lambda call: L.ELU(call.settings.get("alpha", 1.0), name=call.name)(call.x),
+    "LeakyRelu": lambda call: L.LeakyReLU(call.settings.get("negative_slope", 0.2), **call.own)(call.x),
+    "Elu": lambda call: L.ELU(call.settings.get("alpha", 1.0), **call.own)(call.x),
     "Sigmoid": _activation("sigmoid"),
     "HardSigmoid": _as_layers("hard_sigmoid"),
     "Silu": _activation("swish"),
@@ -223,11 +231,11 @@ _NN: dict[str, Op] = {
     "Selu": _activation("selu"),
     "Softplus": _activation("softplus"),
     "Softsign": _activation("softsign"),
-    "Softmax": lambda call: L.Softmax(call.settings.get("axis", -1), name=call.name)(call.x),
+    "Softmax": lambda call: L.Softmax(call.settings.get("axis", -1), **call.own)(call.x),
     "LogSoftmax": lambda call: call.function(tf.nn.log_softmax, call.x, axis=call.settings.get("axis", -1)),
     "MaxPool": _pool(L.MaxPooling2D),
     "AveragePool": _pool(L.AveragePooling2D),
-    "DepthToSpace": lambda call: DepthToSpace(call.settings["block_size"], name=call.name)(call.x),
+    "DepthToSpace": lambda call: DepthToSpace(call.settings["block_size"], **call.own)(call.x),
 }
 OPS: dict[tuple[str, str], Op] = {
     **{("keras.src.ops.numpy", name): op for name, op in _NUMPY.items()},

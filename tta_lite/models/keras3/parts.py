@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
+import tensorflow as tf
 
 from tta_lite.compat import TFOpLambda, keras
 from tta_lite.models.layers import HardSwish
@@ -48,29 +49,27 @@ ACTIVATIONS = {name: name for name in (
 )} | {"silu": "swish"}  # fmt: skip
 
 
-def _hard_sigmoid(name: str) -> list[Any]:
+def _hard_sigmoid(name: str, dtype: str) -> list[Any]:
     # Keras 3's is relu6(x + 3) / 6; that of `tf_keras`, clip(0.2 x + 0.5, 0, 1), is another function.
     return [
-        L.Rescaling(1.0, 3.0, name=f"{name}_shift"),
-        L.ReLU(6.0, name=f"{name}_relu6"),
-        L.Rescaling(1 / 6, name=name),
+        L.Rescaling(1.0, 3.0, name=f"{name}_shift", dtype=dtype),
+        L.ReLU(6.0, name=f"{name}_relu6", dtype=dtype),
+        L.Rescaling(1 / 6, name=name, dtype=dtype),
     ]
 
 
-def _log_softmax(name: str) -> list[Any]:
-    import tensorflow as tf
-
-    return [TFOpLambda(tf.nn.log_softmax, name=name)]
+def _hard_swish(name: str, dtype: str) -> list[Any]:
+    return [HardSwish(name=name, dtype=dtype)]
 
 
-# Activations of Keras 3 that `tf_keras` lacks -> the layers that do the same, the last of them under the given name.
-AS_LAYERS: dict[str, Callable[[str], list[Any]]] = {
-    "relu6": lambda name: [L.ReLU(6.0, name=name)],
-    "leaky_relu": lambda name: [L.LeakyReLU(0.2, name=name)],
+# Activations of Keras 3 that `tf_keras` lacks, by name and dtype -> the layers that do the same; the last has the name.
+AS_LAYERS: dict[str, Callable[[str, str], list[Any]]] = {
+    "relu6": lambda name, dtype: [L.ReLU(6.0, name=name, dtype=dtype)],
+    "leaky_relu": lambda name, dtype: [L.LeakyReLU(0.2, name=name, dtype=dtype)],
     "hard_sigmoid": _hard_sigmoid,
-    "hard_silu": lambda name: [HardSwish(name=name)],
-    "hard_swish": lambda name: [HardSwish(name=name)],
-    "log_softmax": _log_softmax,
+    "hard_silu": _hard_swish,
+    "hard_swish": _hard_swish,
+    "log_softmax": lambda name, dtype: [TFOpLambda(tf.nn.log_softmax, name=name)],
 }
 
 

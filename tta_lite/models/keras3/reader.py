@@ -183,8 +183,9 @@ class _Graph:
         kwargs = {
             key: self._value(one, layer, missing)
             for key, one in node["kwargs"].items()
-            # No mask is what all layers here expect.
-            if not (key in ("mask", "training") and one is None)
+            # Keras 3 notes with which `training` a layer was made, and runs it with that of the call. No mask is what
+            # all layers here expect.
+            if key != "training" and not (key == "mask" and one is None)
         }
         return None if missing else (args, kwargs)
 
