@@ -155,18 +155,3 @@ def saved(net: Any, folder: Any) -> Any:
     path = folder / "net.keras"
     net.save(path)
     return path
-
-
-    "ACTIVATIONS",
-    "LAYERS",
-    "OPS",
-    "L",
-    "difference",
-    "draw",
-    "inputs",
-    "keras",
-    "keras3",
-    "ops",
-    "outputs",
-    "saved",
-]

@@ -2,8 +2,8 @@
 
     python -m pytest tests/models/test_keras3_applications.py -v -s
 
-prints a line an architecture: parameters, in which precision, the largest difference of the outputs when it was read and
-when it was given back, that with one layer's weights in another order, and the seconds.
+prints a line an architecture: parameters, in which precision, the largest difference of the outputs when it was read
+and when it was given back, that with one layer's weights in another order, and the seconds.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def application(name: str, size: int) -> tuple[Any, np.ndarray]:
     """-> a network whose output depends on the picture through all of its layers, and pictures.
 
     See tests/transforms/test_remove_channels_applications.py: with weights from chance alone the output of a deep
-    network is the same for all pictures, and a wrong weight changes nothing. That of ConvNeXt holds with its layer scales
-    as they begin, 1e-6, and so they change too.
+    network is the same for all pictures, and a wrong weight changes nothing. The blocks of ConvNeXt begin with a scale
+    of 1e-6, which changes too.
     """
     options = SMALL.get(name, {})
     net = getattr(A, name)(weights=None, include_top=False, input_shape=(size, size, 3), pooling="avg", **options)
