@@ -114,7 +114,8 @@ def check(name: str, folder: Any) -> None:
     gc.collect()
     cells = (name, f"{params:,}", dtype, f"{found:.1e}", f"{returned:.1e}", f"{control:.1e}")
     print("|", " | ".join(cells), f"| {time.perf_counter() - began:.0f} |", flush=True)
-    assert max(found, returned) < (1e-5 if dtype == "float32" else 1e-10)
+    # In float64 all that is left is that Rescaling of tf_keras rounds its scale to float32.
+    assert max(found, returned) < 1e-5
     assert control > 1e-3
 
 
