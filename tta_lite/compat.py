@@ -17,8 +17,9 @@ from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
 from tf_keras.src.applications import convnext, inception_resnet_v2
 from tf_keras.src.layers.core.tf_op_layer import TFOpLambda
 from tf_keras.src.saving import saving_lib
+from tf_keras.src.saving.serialization_lib import SafeModeScope
 
-__all__ = ["OF_APPLICATIONS", "SavedMetadata", "TFOpLambda", "keras", "load_model"]
+__all__ = ["OF_APPLICATIONS", "SafeModeScope", "SavedMetadata", "TFOpLambda", "keras", "load_model"]
 
 _LOCK = threading.Lock()
 

@@ -62,8 +62,10 @@ def application(name: str, size: int) -> tuple[Any, np.ndarray]:
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 255, (8, size, size, 3))
     layers = [layer for layer in net._flatten_layers() if not isinstance(layer, keras3.Model)]
-    for weight in (weight for layer in layers for weight in layer.weights):
-        low, high = {"gamma": (0.3, 0.7), "beta": (0.8, 1.2), "bias": (-0.1, 0.1)}.get(weight.name, (None, None))
+    for owner, weight in ((layer, weight) for layer in layers for weight in layer.weights):
+        # The scale of ConvNeXt has no name.
+        kind = "gamma" if type(owner).__name__ == "LayerScale" else weight.name
+        low, high = {"gamma": (0.3, 0.7), "beta": (0.8, 1.2), "bias": (-0.1, 0.1)}.get(kind, (None, None))
         if low is not None:
             weight.assign(rng.uniform(low, high, tuple(weight.shape)))
     norms = [layer for layer in layers if isinstance(layer, keras3.layers.BatchNormalization)]

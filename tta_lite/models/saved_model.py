@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tta_lite.compat import OF_APPLICATIONS, SavedMetadata, keras
+from tta_lite.compat import OF_APPLICATIONS, SafeModeScope, SavedMetadata, keras
 from tta_lite.models.trust import check_config
 from tta_lite.types import InputError
 
@@ -39,9 +39,9 @@ def read_saved_model(path: Path, *, trust_model_code: bool = False) -> keras.Mod
     config = _config(path)
     check_config(config, path, trust_model_code=trust_model_code)
     try:
-        # The function takes what the class is from the config, too.
-        model = keras.layers.deserialize(config, custom_objects=OF_APPLICATIONS)
-        status = tf.train.Checkpoint(model).restore(str(path / "variables" / "variables"))
+        with SafeModeScope(not trust_model_code):
+            model = keras.layers.deserialize(config, custom_objects=OF_APPLICATIONS)
+        status = tf.train.Checkpoint(model).read(str(path / "variables" / "variables"))
         status.expect_partial().assert_existing_objects_matched()
     except Exception as error:  # Keras and TensorFlow raise a dozen kinds on damaged and foreign files.
         reason = str(error).strip().partition("\n")[0]
@@ -57,7 +57,7 @@ def _config(path: Path) -> Any:
     metadata = SavedMetadata()
     try:
         metadata.ParseFromString((path / METADATA).read_bytes())
-        roots = [json.loads(node.metadata) for node in metadata.nodes if node.node_path == "root"]
+        roots = [json.loads(node.metadata, object_hook=_decoded) for node in metadata.nodes if node.node_path == "root"]
     except Exception as error:  # Of protobuf and JSON.
         raise InputError(f"{path / METADATA} cannot be read. Received: {type(error).__name__}: {error}") from error
     config = roots[0].get("model_config") if roots else None
@@ -68,3 +68,8 @@ def _config(path: Path) -> Any:
             f"the file lacks. Received: {received}"
         )
     return config
+
+
+def _decoded(record: dict[str, Any]) -> Any:
+    """-> tuples and shapes, which Keras writes as records there."""
+    return tuple(record["items"]) if record.get("class_name") in ("__tuple__", "TensorShape") else record
