@@ -1,4 +1,4 @@
-"""Keras 3 alone reads the networks of a folder and writes what they say: `python -m tests.export.keras3_child FOLDER`."""
+"""Keras 3 alone reads the networks of a folder, and writes what they say (python -m tests.export.keras3_child DIR)."""
 
 from __future__ import annotations
 
