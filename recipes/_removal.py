@@ -97,7 +97,7 @@ def _measure(
     table.write_tables(folder, entries)
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-{step}/model.keras")
-    print("read it with tta_lite.models.files.load_network, which knows its layers")
+    print("read it with tta_lite.load_model, which knows its layers")
 
 
 def _train(

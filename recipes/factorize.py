@@ -73,7 +73,6 @@ def main(argv: Sequence[str]) -> None:
         _task.refuse("without --subpixel", _CALIBRATION, _FINETUNE_EPOCHS, *_finetune.FLAGS, *_distil.FLAGS)
     from tta_lite.boards.profile import get_board
     from tta_lite.guideline import structure
-    from tta_lite.models.files import load_network
     from tta_lite.report import table
 
     logging.set_verbosity(logging.WARNING)
@@ -95,7 +94,7 @@ def main(argv: Sequence[str]) -> None:
     table.write_tables(folder, entries)
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-g2/model.keras")
-    print("read it with tta_lite.models.files.load_network, which knows its layers")
+    print("read it with tta_lite.load_model, which knows its layers")
 
 
 def _train(model: keras.Model) -> None:

@@ -105,14 +105,13 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.guideline.preflight import fixed_size, preflight
     from tta_lite.guideline.settings import Settings
     from tta_lite.models.backbones import LIGHT_BACKBONES
-    from tta_lite.models.files import load_network
     from tta_lite.report import guideline as report
     from tta_lite.report import live, table
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder
     from tta_lite.training.fit import FitSettings
 
-    model = fixed_size(load_network(_MODEL.value), _INPUT_SIZE.value)
+    model = fixed_size(_model.read(_MODEL.value), _INPUT_SIZE.value)
     task = _task.find(model)
     _distil.try_teacher(model, task)
     request = program.Request(

@@ -59,7 +59,6 @@ def main(argv: Sequence[str]) -> None:
     if not _task.TASK.value:
         raise InputError(f"--task must be given: {', '.join(SHAPES)}, or one of your own. Received: nothing")
     from tta_lite.compat import keras
-    from tta_lite.models.files import load_network
     from tta_lite.models.lenet import LENETS
     from tta_lite.report import lottery as reports
     from tta_lite.report import lottery_plots
@@ -89,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
     lottery = Lottery(schedule, _SPARSITY.value, _ROUND_SHARE.value, _REWIND_STEP.value, _SCOPE.value)
     kind = _task.TASK.value.partition(":")[0]
     if _MODEL.value:
-        model = load_network(_MODEL.value)
+        model = _model.read(_MODEL.value)
     elif kind in SHAPES:
         if _NETWORK.value not in LENETS:
             raise InputError(f"--network must be one of {', '.join(LENETS)}. Received: {_NETWORK.value!r}")

@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.models.files import load_network
 
     logging.set_verbosity(logging.WARNING)
-    model = load_network(_MODEL.value)
+    model = _model.read(_MODEL.value)
     for pruning in prunings:
         pruning.check(model)
     task = _task.find(model)

@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     runtime = _target.runtime()
     fit = FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=_task.SEED.value)
-    model = load_network(_MODEL.value)
+    model = _model.read(_MODEL.value)
     task = _task.find(model)
     checked_calibration(task, plan.calibration_images, seed=_task.SEED.value)
     folder = _run.open_folder("quantize_aware_train", _FLAGS, seed=_task.SEED.value)
