@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _distil, _finetune, _images, _run, _task, _timing
+from recipes import _app, _distil, _finetune, _images, _model, _run, _task, _timing
 from tta_lite.types import PRESETS, InputError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ _CALIBRATION = flags.DEFINE_integer(
 _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of training after the factorisation, with --task.", 0)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_distil, _finetune, _run, _timing, _task):
+for _module in (_model, _distil, _finetune, _run, _timing, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.report import table
 
     logging.set_verbosity(logging.WARNING)
-    model = load_network(_MODEL.value)
+    model = _model.read(_MODEL.value)
     if _task.TASK.value:
         _train(model)
         return

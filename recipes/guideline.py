@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
-from recipes import _app, _distil, _task, _timing
+from recipes import _app, _distil, _model, _task, _timing
 from tta_lite.report.language import LANGUAGES
 from tta_lite.types import Budget, InputError
 
@@ -77,7 +77,7 @@ _LIVE = flags.DEFINE_bool("live", True, "On a terminal, a panel with the step, t
 _OUT = flags.DEFINE_string("out", None, "The run folder.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_distil, _timing, _task):
+for _module in (_model, _distil, _timing, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from recipes import _app, _lottery, _run, _task
+from recipes import _app, _lottery, _model, _run, _task
 from tta_lite.datasets.small_pictures import CLASSES, SHAPES
 from tta_lite.types import InputError
 
@@ -48,7 +48,7 @@ _SUPERMASKS = flags.DEFINE_bool("supermasks", False, "Score masked networks that
 _JIT = flags.DEFINE_bool("jit", True, "Compile with XLA; a network that it cannot compile needs --nojit.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_run, _task):
+for _module in (_model, _run, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 

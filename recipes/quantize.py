@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _finetune, _precision, _quantization, _run, _target, _task, _timing
+from recipes import _app, _finetune, _model, _precision, _quantization, _run, _target, _task, _timing
 from tta_lite.types import Candidate, InputError, LedgerEntry
 
 if TYPE_CHECKING:

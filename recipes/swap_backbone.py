@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _distil, _run, _task, _timing
+from recipes import _app, _distil, _model, _run, _task, _timing
 from tta_lite.types import PRESETS, InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training, with --task.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_distil, _run, _timing, _task):
+for _module in (_model, _distil, _run, _timing, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
