@@ -22,6 +22,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 _ELSEWHERE = {
     "load_model": ("tta_lite.models.files", "load_network"),
     "to_keras3": ("tta_lite.export.keras3.write", "to_keras3"),
+    # What a training loop of one's own takes, see docs/existing_loop.md.
+    "Distiller": ("tta_lite.training.distiller", "Distiller"),
+    "KnowledgeDistillation": ("tta_lite.training.distillation_terms", "KnowledgeDistillation"),
+    "PruneLowMagnitudeStep": ("tta_lite.training.callbacks", "PruneLowMagnitudeStep"),
+    "polynomial_decay": ("tta_lite.training.pruning_schedules", "polynomial_decay"),
+    "export_tflite": ("tta_lite.export.tflite", "export_tflite"),
+    "INT8": ("tta_lite.types", "INT8"),
 }
 
 
