@@ -279,3 +279,30 @@ def test_weights_that_are_elsewhere_or_do_not_fit_are_refused(simple, tmp_path):
         with pytest.raises(InputError, match="conv") as caught:
             tta_lite.load_model(weights_with(tmp_path, simple, change))
         assert "Received:" in str(caught.value), change
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """-> the way to each value in a config."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path] * bool(path) + [place for key, one in inner for place in places(one, (*path, key))]
+
+
+def test_a_config_with_anything_in_the_place_of_anything_is_read_or_refused(simple, tmp_path):
+    rng = np.random.default_rng(0)
+    text = zipfile.ZipFile(simple).read("config.json")
+    every = places(json.loads(text))
+    refusals = 0
+    for _ in range(150):
+        config = json.loads(text)
+        *way, last = every[rng.integers(len(every))]
+        owner = config
+        for key in way:
+            owner = owner[key]
+        owner[last] = [None, [], {}, "x", -3, 2.5, ["conv", 7, 0], {"class_name": "x"}][rng.integers(8)]
+        try:
+            tta_lite.load_model(changed(simple, tmp_path, config=json.dumps(config)))
+        except InputError as error:
+            assert "Received:" in str(error)
+            refusals += 1
+    # Most of what a config holds has a meaning.
+    assert 50 < refusals < 150

@@ -85,6 +85,12 @@ EVIL = {
     "function of Keras": dense(config={"activation": {**HERE, "module": "keras.utils", "config": "get_file"}}),
     "class of another module": dense(module="subprocess", class_name="Popen", config={"args": ["true"]}),
     "class of another module, by registered name": dense(module=__name__, registered_name="evil"),
+    "class of another module, called as one of the applications": dense(
+        module=__name__, class_name="LayerScale", registered_name="evil"),
+    "function of Keras, under another name": dense(config={"activation": {
+        **HERE, "module": "keras.src.utils.data_utils", "config": "relu", "registered_name": "get_file"}}),
+    "type of another module": dense(config={"activation": {
+        **HERE, "class_name": "__typespec__", "spec_name": "evil", "config": [], "registered_name": None}}),
     "class of Keras, none of its layers": dense(module="keras.src.utils.data_utils", class_name="OrderedEnqueuer"),
     "initializer of another module": dense(config={"kernel_initializer": {**HERE, "class_name": "evil", "config": {}}}),
     "Lambda of a function": dense(class_name="Lambda", config={

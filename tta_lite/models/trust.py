@@ -8,6 +8,7 @@ TensorFlow functions that only compute.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,16 +94,14 @@ def _what_runs(record: Mapping[str, Any]) -> str:
         return "" if is_pure(function) else f"tf.{function}"
     module = record.get("module")
     if name == "function":
-        known = any(callable(vars(one).get(str(config))) for one in _FUNCTIONS)
-        if known and str(module).split(".")[0] in ("builtins", "keras", "tf_keras"):
-            return ""
-        return f"the function {module}.{config}"
-    if module is None or name in OF_APPLICATIONS or _is_registered(record):
+        return "" if _is_keras_function(record) else f"the function {module}.{config}"
+    # What tf_keras looks up first.
+    registered = record.get("registered_name", name)
+    known = registered in OF_APPLICATIONS or keras.utils.get_registered_object(str(registered)) is not None
+    if module is None or known or _is_keras_object(record):
         # Without a module only Keras's own and registered names are looked up.
         return ""
-    if str(module).split(".")[0] not in ("keras", "tf_keras"):
-        return f"the class {module}.{name}"
-    return "" if _is_keras_object(str(module), str(name)) else f"{module}.{name}"
+    return f"the class {module}.{name}"
 
 
 def is_pure(function: str) -> bool:
@@ -115,22 +114,26 @@ def is_pure(function: str) -> bool:
     return own in _PURE if not space else space.split(".")[0] in _PURE_SPACES
 
 
-def _is_registered(record: Mapping[str, Any]) -> bool:
-    names = (record.get("registered_name"), record["class_name"])
-    return any(isinstance(name, str) and keras.utils.get_registered_object(name) is not None for name in names)
+def _is_keras_function(record: Mapping[str, Any]) -> bool:
+    """Whether a record names a function of Keras that layers take as a setting."""
+    name, (root, *rest) = record.get("config"), str(record.get("module")).split(".")
+    if not isinstance(name, str) or record.get("registered_name") not in (None, name):
+        return False
+    spaces = [one.__name__.rpartition(".")[2] for one in _FUNCTIONS if callable(vars(one).get(name))]
+    if [root, *rest] == ["builtins"]:
+        return bool(spaces)
+    return root in ("keras", "tf_keras") and bool({*spaces}.intersection(rest[:2]))
 
 
-def _is_keras_object(module: str, name: str) -> bool:
-    """Whether a name in one of Keras's modules is a layer, a model or a part of one."""
-    import sys
-
-    public = {"keras": keras, "tf_keras": keras}
-    found: Any = None
-    root, _, rest = module.partition(".")
-    if rest.startswith("src."):
-        found = vars(sys.modules.get(f"tf_keras.{rest}", object) or object).get(name)
-    else:
-        found = public[root]
-        for part in filter(None, [*rest.split("."), name]):
-            found = getattr(found, part, None)
+def _is_keras_object(record: Mapping[str, Any]) -> bool:
+    """Whether a record names a layer, a model or a part of one, in one of Keras's modules."""
+    name, (root, *rest) = str(record["class_name"]), str(record.get("module")).split(".")
+    if root not in ("keras", "tf_keras") or record.get("registered_name") not in (None, name):
+        return False
+    found: Any = keras
+    if rest[:1] == ["src"]:
+        found = sys.modules.get(".".join(("tf_keras", *rest)))
+        rest = []
+    for part in (*rest, name):
+        found = getattr(found, part, None)
     return isinstance(found, type) and issubclass(found, _OBJECTS)

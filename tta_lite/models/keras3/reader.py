@@ -44,8 +44,13 @@ def read(archive: Archive, *, trust_model_code: bool = False) -> keras.Model:
         )
     try:
         made = reader.model(record)
-    except RecursionError as error:
-        raise InputError(f"{archive.path} must not nest models without end. Received: {error}") from error
+    except InputError:
+        raise
+    except (RecursionError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{archive.path} must describe its layers as Keras 3 writes them. "
+            f"Received: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        ) from error
     data = archive.weights()
     try:
         with h5py.File(io.BytesIO(data), "r") as file:

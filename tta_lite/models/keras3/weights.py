@@ -61,8 +61,10 @@ class WeightsFile:
         return group
 
     def _array(self, group: Any, key: str, name: str) -> Any:
-        item = group[key] if group.get(key, getclass=True, getlink=True) is h5py.HardLink else None
-        if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
+        item: Any = group[key] if group.get(key, getclass=True, getlink=True) is h5py.HardLink else None
+        # bfloat16 is kept as two bytes without a meaning.
+        numbers = isinstance(item, h5py.Dataset) and (item.dtype.kind in "fiub" or item.dtype == "V2")
+        if not numbers or item.external or item.is_virtual:
             raise InputError(f"{self.where}: the weights of {name!r} must be arrays of the file. Received: {item}")
         declared = math.prod(item.shape) * item.dtype.itemsize
         if declared > max(SMALL, MAX_EXPANSION * item.id.get_storage_size()):
