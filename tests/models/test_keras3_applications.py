@@ -27,7 +27,7 @@ A = keras3.applications
 # What a network needs at least; 32 pixels do for the others.
 LEAST = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
 # Quick ones; what the others have besides is in test_keras3_reading.py, layer by layer.
-SMALL: dict[str, dict[str, float]] = {"MobileNet": {"alpha": 0.25}, "VGG16": {}}
+SMALL: dict[str, dict[str, float]] = {"MobileNet": {"alpha": 0.25}}
 # By the time and the memory that they take; a sweep that is stopped has seen the others.
 HEAVY = (
     "NASNetMobile", "EfficientNetB5", "EfficientNetB6", "EfficientNetV2M", "EfficientNetB7", "EfficientNetV2L",
