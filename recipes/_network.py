@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from recipes import _task
+from recipes import _model, _task
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ INPUT_SIZE = flags.DEFINE_integer("input_size", None, "--network: side of its pi
 WEIGHTS = flags.DEFINE_string("weights", None, "--network: what its backbone starts from: imagenet, or a file.")
 BOTTLENECK = flags.DEFINE_integer("bottleneck", None, "--network of a pose task: channels before each Deconv (G2).", 1)
 
-FLAGS = [MODEL, NETWORK, INPUT_SIZE, WEIGHTS, BOTTLENECK]
+FLAGS = [MODEL, NETWORK, INPUT_SIZE, WEIGHTS, BOTTLENECK, *_model.FLAGS]
+flags.adopt_module_key_flags(_model)
 _OF_ZOO = (INPUT_SIZE, WEIGHTS, BOTTLENECK)
 
 
@@ -47,10 +48,9 @@ def build() -> keras.Model:
       InputError: it cannot be read or built.
     """
     from tta_lite.compat import keras
-    from tta_lite.models.files import load_network
 
     if MODEL.value:
-        return load_network(MODEL.value)
+        return _model.read(MODEL.value)
     from tta_lite.tasks.networks import Wanted, network_for
 
     keras.utils.set_random_seed(_task.SEED.value)

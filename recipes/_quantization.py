@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _task
+from recipes import _model, _task
 from tta_lite.types import (
     BACKENDS,
     CALIBRATED_PRESETS,
@@ -48,7 +48,8 @@ CALIBRATION = flags.DEFINE_string(
 )
 CALIBRATION_IMAGES = flags.DEFINE_integer("calibration_images", 100, "Pictures that fix the ranges.", 1)
 
-FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
+FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)] + _model.FLAGS
+flags.adopt_module_key_flags(_model)
 OF_INTEGERS = (RANGES, REPAIRS, KEEP_FLOAT, KEEP_16X8, WEIGHT_BITS, CALIBRATION, CALIBRATION_IMAGES)
 KERAS_FILES = (".keras", ".h5", ".hdf5")
 
@@ -70,9 +71,7 @@ def source() -> FloatFile:
 
     path = Path(MODEL.value)
     if is_keras():
-        from tta_lite.models.files import load_network
-
-        model = load_network(path)
+        model = _model.read(path)
         check_finite_weights(model)
         return FloatFile.of_model(model)
     if (path / "saved_model.pb").is_file():

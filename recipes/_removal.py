@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
-from recipes import _distil, _finetune, _images, _run, _target, _task, _timing
+from recipes import _distil, _finetune, _images, _model, _run, _target, _task, _timing
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _CALIBRATION = flags.DEFINE_integer(
 _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of training after the removal, with --task.", 0)
 
 FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_distil, _finetune, _target, _run, _timing, _task):
+for _module in (_model, _distil, _finetune, _target, _run, _timing, _task):
     FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
@@ -65,13 +65,12 @@ def run(
     elif _IMAGES.value:
         raise InputError("--images are for a network without a --task, which has its own. Received: both")
     _distil.check(bool(_task.TASK.value and _FINETUNE_EPOCHS.value))
-    from tta_lite.models.files import load_network
 
     logging.set_verbosity(logging.WARNING)
     check()
     board = _target.board()
     _target.runtime()
-    model = load_network(MODEL.value)
+    model = _model.read(MODEL.value)
 
     def folder() -> RunFolder:
         return _run.open_folder(recipe, (*own, *FLAGS), seed=_task.SEED.value)
@@ -97,7 +96,7 @@ def _measure(
     table.write_tables(folder, entries)
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-{step}/model.keras")
-    print("read it with tta_lite.models.files.load_network, which knows its layers")
+    print("read it with tta_lite.load_model, which knows its layers")
 
 
 def _train(

@@ -23,7 +23,7 @@ from absl import flags, logging
 from rich.console import Console
 from rich.table import Table
 
-from recipes import _app
+from recipes import _app, _model
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _PRESET = flags.DEFINE_enum("preset", "int8", ("int8", "int16x8"), "Of the integ
 _LATENCY_MODEL = flags.DEFINE_string("latency_model", None, "Predict costs by it (tta-lite predict --fit); no timing.")
 _TIMED = flags.DEFINE_bool("timed", True, "Measure on this machine what the boundaries cost.")
 _OUT = flags.DEFINE_string("out", None, "A JSON file to write: all that was found.")
+
+flags.adopt_module_key_flags(_model)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -75,7 +77,6 @@ def _network(path: str) -> keras.Model | FloatFile:
     from tta_lite.export.open_safely import open_safely
     from tta_lite.export.quantize.float_file import FloatFile
     from tta_lite.guideline.preflight import fixed_size
-    from tta_lite.models.files import load_network
 
     if path.endswith(".tflite"):
         if _INPUT_SIZE.value:
@@ -85,7 +86,7 @@ def _network(path: str) -> keras.Model | FloatFile:
         tflite = open_safely(path).tflite
         check_float_tflite(tflite)
         return FloatFile.of_tflite(tflite, path)
-    model = fixed_size(load_network(path), _INPUT_SIZE.value)
+    model = fixed_size(_model.read(path), _INPUT_SIZE.value)
     check_finite_weights(model)
     return model
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from recipes import _app, _images
+from recipes import _app, _images, _model
 from tta_lite.types import InputError
 
 IMAGES = 8
@@ -27,6 +27,8 @@ _CHANNELS_FIRST = flags.DEFINE_bool("channels_first", True, "[B, C, H, W] at the
 _IMAGES = flags.DEFINE_string("images", None, "Pictures to compare on, a .npy file [N, H, W, C]; noise if not given.")
 _SAVED_MODEL = flags.DEFINE_bool("saved_model", False, "Write a SavedModel besides.")
 _OUT = flags.DEFINE_string("out", None, "The folder.", required=True)
+
+flags.adopt_module_key_flags(_model)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -49,10 +51,9 @@ def main(argv: Sequence[str]) -> None:
     else:
         from tta_lite.export.saved_model import export_saved_model
         from tta_lite.export.tflite import export_tflite
-        from tta_lite.models.files import load_network
         from tta_lite.types import FP32
 
-        model = load_network(path)
+        model = _model.read(path)
         tflite = export_tflite(model, FP32)
         if _SAVED_MODEL.value:
             print(f"SavedModel: {export_saved_model(model, out / 'saved_model')}")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _distil, _finetune, _images, _run, _task, _timing
+from recipes import _app, _distil, _finetune, _images, _model, _run, _task, _timing
 from tta_lite.types import PRESETS, InputError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ _CALIBRATION = flags.DEFINE_integer(
 _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of training after the factorisation, with --task.", 0)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_distil, _finetune, _run, _timing, _task):
+for _module in (_model, _distil, _finetune, _run, _timing, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
@@ -73,11 +73,10 @@ def main(argv: Sequence[str]) -> None:
         _task.refuse("without --subpixel", _CALIBRATION, _FINETUNE_EPOCHS, *_finetune.FLAGS, *_distil.FLAGS)
     from tta_lite.boards.profile import get_board
     from tta_lite.guideline import structure
-    from tta_lite.models.files import load_network
     from tta_lite.report import table
 
     logging.set_verbosity(logging.WARNING)
-    model = load_network(_MODEL.value)
+    model = _model.read(_MODEL.value)
     if _task.TASK.value:
         _train(model)
         return
@@ -95,7 +94,7 @@ def main(argv: Sequence[str]) -> None:
     table.write_tables(folder, entries)
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-g2/model.keras")
-    print("read it with tta_lite.models.files.load_network, which knows its layers")
+    print("read it with tta_lite.load_model, which knows its layers")
 
 
 def _train(model: keras.Model) -> None:

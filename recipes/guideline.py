@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
-from recipes import _app, _distil, _task, _timing
+from recipes import _app, _distil, _model, _task, _timing
 from tta_lite.report.language import LANGUAGES
 from tta_lite.types import Budget, InputError
 
@@ -77,7 +77,7 @@ _LIVE = flags.DEFINE_bool("live", True, "On a terminal, a panel with the step, t
 _OUT = flags.DEFINE_string("out", None, "The run folder.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_distil, _timing, _task):
+for _module in (_model, _distil, _timing, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
@@ -105,14 +105,13 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.guideline.preflight import fixed_size, preflight
     from tta_lite.guideline.settings import Settings
     from tta_lite.models.backbones import LIGHT_BACKBONES
-    from tta_lite.models.files import load_network
     from tta_lite.report import guideline as report
     from tta_lite.report import live, table
     from tta_lite.report.environment import describe_run
     from tta_lite.report.run_folder import RunFolder
     from tta_lite.training.fit import FitSettings
 
-    model = fixed_size(load_network(_MODEL.value), _INPUT_SIZE.value)
+    model = fixed_size(_model.read(_MODEL.value), _INPUT_SIZE.value)
     task = _task.find(model)
     _distil.try_teacher(model, task)
     request = program.Request(

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from recipes import _app, _lottery, _run, _task
+from recipes import _app, _lottery, _model, _run, _task
 from tta_lite.datasets.small_pictures import CLASSES, SHAPES
 from tta_lite.types import InputError
 
@@ -48,7 +48,7 @@ _SUPERMASKS = flags.DEFINE_bool("supermasks", False, "Score masked networks that
 _JIT = flags.DEFINE_bool("jit", True, "Compile with XLA; a network that it cannot compile needs --nojit.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_run, _task):
+for _module in (_model, _run, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
@@ -59,7 +59,6 @@ def main(argv: Sequence[str]) -> None:
     if not _task.TASK.value:
         raise InputError(f"--task must be given: {', '.join(SHAPES)}, or one of your own. Received: nothing")
     from tta_lite.compat import keras
-    from tta_lite.models.files import load_network
     from tta_lite.models.lenet import LENETS
     from tta_lite.report import lottery as reports
     from tta_lite.report import lottery_plots
@@ -89,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
     lottery = Lottery(schedule, _SPARSITY.value, _ROUND_SHARE.value, _REWIND_STEP.value, _SCOPE.value)
     kind = _task.TASK.value.partition(":")[0]
     if _MODEL.value:
-        model = load_network(_MODEL.value)
+        model = _model.read(_MODEL.value)
     elif kind in SHAPES:
         if _NETWORK.value not in LENETS:
             raise InputError(f"--network must be one of {', '.join(LENETS)}. Received: {_NETWORK.value!r}")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _finetune, _run, _task, _timing
+from recipes import _app, _finetune, _model, _run, _task, _timing
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _BOARD = _timing.define_board()
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
 _OF_SEVERAL = (_SCHEDULE, _BEGIN, _END, _PATTERN, _LAYERS, _SKIP_LAYERS, _ENDS, _DEPTHWISE, _CALIBRATION, _WEIGHT_BITS)
-for _module in (_finetune, _run, _timing, _task):
+for _module in (_model, _finetune, _run, _timing, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
@@ -66,10 +66,9 @@ def main(argv: Sequence[str]) -> None:
         _task.refuse("with --sparsities", *_OF_SEVERAL)
     bits = _bits()
     prunings = _prunings() if _SPARSITIES.value else []
-    from tta_lite.models.files import load_network
 
     logging.set_verbosity(logging.WARNING)
-    model = load_network(_MODEL.value)
+    model = _model.read(_MODEL.value)
     for pruning in prunings:
         pruning.check(model)
     task = _task.find(model)

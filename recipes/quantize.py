@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _finetune, _precision, _quantization, _run, _target, _task, _timing
+from recipes import _app, _finetune, _model, _precision, _quantization, _run, _target, _task, _timing
 from tta_lite.types import Candidate, InputError, LedgerEntry
 
 if TYPE_CHECKING:
@@ -67,10 +67,9 @@ def main(argv: Sequence[str]) -> None:
         from tta_lite.export.float_check import check_finite_weights
         from tta_lite.export.quantize.float_file import FloatFile
         from tta_lite.guideline.export_steps import export_trial, mixed_trial
-        from tta_lite.models.files import load_network
         from tta_lite.tasks.calibration import checked_calibration
 
-        model = load_network(_quantization.MODEL.value)
+        model = _model.read(_quantization.MODEL.value)
         check_finite_weights(model)
         task = _task.find(model)
         spec = _quantization.spec(lambda: FloatFile.of_model(model))

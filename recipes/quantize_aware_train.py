@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from recipes import _app, _run, _target, _task, _timing
+from recipes import _app, _model, _run, _target, _task, _timing
 from tta_lite.types import InputError
 
 _MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras or .h5 file of tf_keras.", required=True)
@@ -36,7 +36,7 @@ _SPARSITY = flags.DEFINE_float("sparsity", None, "Share of the weights of each k
 _CLUSTERS = flags.DEFINE_integer("clusters", None, "Values that each kernel keeps, 3 to 255.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_target, _run, _timing, _task):
+for _module in (_model, _target, _run, _timing, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
@@ -51,14 +51,13 @@ def main(argv: Sequence[str]) -> None:
         _FREEZE_BATCH_NORM.value, _FREEZE_RANGES.value, _CALIBRATION.value, _SPARSITY.value, _CLUSTERS.value
     )
     from tta_lite.guideline.quantize_aware import AWARE, take_quantization_aware
-    from tta_lite.models.files import load_network
     from tta_lite.tasks.calibration import checked_calibration
     from tta_lite.training.fit import FitSettings
 
     logging.set_verbosity(logging.WARNING)
     runtime = _target.runtime()
     fit = FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=_task.SEED.value)
-    model = load_network(_MODEL.value)
+    model = _model.read(_MODEL.value)
     task = _task.find(model)
     checked_calibration(task, plan.calibration_images, seed=_task.SEED.value)
     folder = _run.open_folder("quantize_aware_train", _FLAGS, seed=_task.SEED.value)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
-from recipes import _app, _pose_data, _run, _timing
+from recipes import _app, _model, _pose_data, _run, _timing
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "--pose: of weights, order and augmentat
 _BOARD = _timing.define_board()
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_run, _pose_data, _timing):
+for _module in (_model, _run, _pose_data, _timing):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
@@ -50,7 +50,6 @@ for _module in (_run, _pose_data, _timing):
 def main(argv: Sequence[str]) -> None:
     """Reads the flags, builds the grid, prints the table."""
     from tta_lite.guideline.grid import grid_table, scaling_grid
-    from tta_lite.models.files import load_network
 
     logging.set_verbosity(logging.WARNING)
     _timing.refuse_board_without_connection()
@@ -58,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     if len(given) != 1:
         raise InputError(f"Expected one of --model, --network and --pose. Received: {', '.join(given) or 'none'}")
     widths, depths, resolutions = _numbers(_WIDTHS, float), _numbers(_DEPTHS, float), _numbers(_RESOLUTIONS, int)
-    network: Any = load_network(_MODEL.value) if _MODEL.value else _NETWORK.value or _pose_net
+    network: Any = _model.read(_MODEL.value) if _MODEL.value else _NETWORK.value or _pose_net
 
     @functools.cache
     def folder() -> RunFolder:

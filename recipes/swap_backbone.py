@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _distil, _run, _task, _timing
+from recipes import _app, _distil, _model, _run, _task, _timing
 from tta_lite.types import PRESETS, InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training, with --task.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-for _module in (_distil, _run, _timing, _task):
+for _module in (_model, _distil, _run, _timing, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
@@ -54,7 +54,6 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.guideline import structure
     from tta_lite.guideline.checks import ops_check
     from tta_lite.models.backbones import LIGHT_BACKBONES
-    from tta_lite.models.files import load_network
     from tta_lite.report import table
     from tta_lite.transforms.backbone import swap_backbone
 
@@ -66,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
         _distil.check(True)
     logging.set_verbosity(logging.WARNING)
     board = get_board(_BOARD.value) if _BOARD.value else None
-    model = load_network(_MODEL.value)
+    model = _model.read(_MODEL.value)
     rules = _timing.rules()
     if _COMPARE.value:
         contenders = structure.compare_backbones(
@@ -94,7 +93,7 @@ def main(argv: Sequence[str]) -> None:
     table.write_tables(folder, entries)
     table.print_table(entries)
     print(f"the new network, to be fine-tuned: {folder.path}/steps/01-g1/model.keras")
-    print("read it with tta_lite.models.files.load_network, which knows its layers")
+    print("read it with tta_lite.load_model, which knows its layers")
 
 
 def _train(

@@ -13,15 +13,21 @@ from typing import Any
 from unittest import mock
 
 import tf_keras as keras
-from tf_keras.src.applications import convnext
+from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
+from tf_keras.src.applications import convnext, inception_resnet_v2
+from tf_keras.src.layers.core.tf_op_layer import TFOpLambda
 from tf_keras.src.saving import saving_lib
+from tf_keras.src.saving.serialization_lib import SafeModeScope
 
-__all__ = ["keras", "load_model"]
+__all__ = ["OF_APPLICATIONS", "SafeModeScope", "SavedMetadata", "TFOpLambda", "keras", "load_model"]
 
 _LOCK = threading.Lock()
 
-# Keras writes ConvNeXt and cannot read it: these layers of its own are not registered.
-_OF_APPLICATIONS = {layer.__name__: layer for layer in (convnext.LayerScale, convnext.StochasticDepth)}
+# Keras writes these layers of its applications and cannot read them by itself: they are not registered.
+OF_APPLICATIONS = {
+    layer.__name__: layer
+    for layer in (convnext.LayerScale, convnext.StochasticDepth, inception_resnet_v2.CustomScaleLayer)
+}
 
 
 class _WeightsInMemory(saving_lib.H5IOStore):
@@ -38,7 +44,10 @@ class _WeightsInMemory(saving_lib.H5IOStore):
         super().__init__(io.BytesIO(archive.read(root_path)), None, mode)
 
 
-def load_model(path: str | Path) -> keras.Model:
-    """``keras.models.load_model(path, compile=False, safe_mode=True)``, large files in seconds, ConvNeXt too."""
+def load_model(path: str | Path, *, safe_mode: bool = True) -> keras.Model:
+    """``keras.models.load_model(path, compile=False)``, large files in seconds, ConvNeXt too.
+
+    `safe_mode` does not hold what it promises (`models.trust`): a file from elsewhere goes through `load_network`.
+    """
     with _LOCK, mock.patch.object(saving_lib, "H5IOStore", _WeightsInMemory):
-        return keras.models.load_model(path, custom_objects=_OF_APPLICATIONS, compile=False, safe_mode=True)
+        return keras.models.load_model(path, custom_objects=OF_APPLICATIONS, compile=False, safe_mode=safe_mode)

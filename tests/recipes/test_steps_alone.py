@@ -56,7 +56,7 @@ def ladder(task, tmp_path_factory) -> Path:
     words = (
         f"--model={folder}/net.keras", *task, SEED, "--max_zip_kib=10",
         "--max_accuracy_drop=100", "--backbones=mobilenet_v1_0.25", "--macs=0.6", "--sparsities=0.5", "--epochs=1",
-        "--finetune_epochs=1", f"--out={folder}/run", *QUICK,
+        "--finetune_epochs=1", "--nodistil_control", f"--out={folder}/run", *QUICK,
     )  # fmt: skip
     # As a user starts it: sets have another order in it than in the steps below.
     command = [sys.executable, "-m", "recipes.guideline", *words]
@@ -80,7 +80,7 @@ def same_file(ladder: Path, row: str, out: Path, step: str) -> bool:
 def test_g1(ladder, task, tmp_path):
     out = run(
         "swap_backbone", f"--model={ladder}/net.keras", *task, SEED, "--backbone=mobilenet_v1_0.25", "--epochs=1",
-        "--board=rk3399", f"--out={tmp_path}/run", *QUICK,
+        "--nodistil_control", "--board=rk3399", f"--out={tmp_path}/run", *QUICK,
     )  # fmt: skip
     assert same_file(ladder, "01-g1", tmp_path / "run", "01-g1")
     assert "G1: taken. asked for: mobilenet_v1_0.25 (from random weights)" in out
@@ -104,7 +104,7 @@ def test_g2(ladder, task, tmp_path):
     run(
         "factorize", model(ladder, "01-g1"), *task, SEED, "--macs=0.6", "--finetune_epochs=1",
         # In a run the first network is the teacher, also of later steps.
-        f"--teacher={ladder}/net.keras", f"--out={tmp_path}/run", *QUICK,
+        f"--teacher={ladder}/net.keras", "--nodistil_control", f"--out={tmp_path}/run", *QUICK,
     )  # fmt: skip
     assert same_file(ladder, "02-g2", tmp_path / "run", "01-g2")
     assert "bottleneck" in (tmp_path / "run/changes.txt").read_text()

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tta_lite.compat import keras
-from tta_lite.training import callbacks
 from tta_lite.training.callbacks import EpochCheckpoint, Progress, StopOnNaN, format_seconds
+from tta_lite.training.watchers import epoch_clock
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_format_seconds(seconds, text):
 def clock(monkeypatch):
     """A list whose first number is the time."""
     now = [100.0]
-    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(epoch_clock.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -96,6 +96,7 @@ def test_a_loss_that_is_no_number_ends_the_training(model, bad):
 def test_weights_that_are_no_numbers_end_the_training(model):
     nan = watch(StopOnNaN(), model)
     nan.on_epoch_begin(1)
+    nan.on_train_batch_end(9, {"loss": 0.5})
     nan.on_epoch_end(1, {"loss": 0.5})
     assert nan.at is None and not model.stop_training
     model.layers[0].bias.assign([0, math.inf])

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tests import own_process
 from tta_lite.compat import keras
 from tta_lite.tasks.crop import Augmentation
+from tta_lite.training.callbacks import TimeLimit
 from tta_lite.training.fit import FitSettings, fit, learning_rate_schedule, training_seconds
 from tta_lite.types import INT8, Candidate, InputError
 
@@ -62,6 +63,26 @@ def test_what_a_training_leaves_behind(run):
     ends = [line for line in lines if " done, " in line]
     assert [line.split(",")[0] for line in ends] == [f"tiny: epoch {k}/3 done" for k in (1, 2, 3)]
     assert ends[-1].endswith(" 0 s left")
+
+
+def test_an_epoch_that_a_time_limit_cuts_is_not_done(make_net, make_task, tmp_path):
+    now = [0.0]
+    # 100 s in all: a step of the first epoch takes 1 s, one of the second 60 s.
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: now.append(60.0 if epoch else 1.0),
+        on_train_batch_end=lambda batch, logs: now.__setitem__(0, now[0] + now[-1]),
+    )
+    limit = TimeLimit(100, reserve_s=0, write=silent, clock=lambda: now[0])
+    fit(
+        Candidate(make_net()),
+        make_task(),
+        FitSettings(epochs=3, tensorboard=False),
+        tmp_path,
+        callbacks=[look, limit],
+        write=silent,
+    )
+    assert limit.stopped and limit.epochs_done == 1
+    assert int(tf.train.load_variable(str(tmp_path / "checkpoints"), "epoch/.ATTRIBUTES/VARIABLE_VALUE")) == 1
 
 
 def test_a_saved_network_holds_its_weights_and_no_optimizer(run, tmp_path):

@@ -19,6 +19,7 @@ from tta_lite.training.callbacks import (
     PruneLowMagnitudeStep,
     SparsityLogger,
     StopOnNaN,
+    TimeLimit,
     read_history,
 )
 from tta_lite.training.distillation import Distillation
@@ -109,7 +110,8 @@ def fit(
       workdir: gets ``checkpoints/``, ``logs/`` and ``history.csv``, for mixed_float16 ``loss_scale.csv`` and
         for pruning ``sparsity.csv``. Every worker of a cluster needs its own.
       label: what progress lines begin with.
-      callbacks: more of the caller's own.
+      callbacks: more of the caller's own. With a `TimeLimit` whose attribute `stopped` is true afterwards, the training
+        is not done: call again with the same `workdir`.
       write: where progress lines go; standard error if None.
 
     Returns:
@@ -157,7 +159,8 @@ def fit(
         watchers.append(LossScaleLogger(workdir / LOSS_SCALE if is_chief(strategy) else None))
     if is_chief(strategy):
         watchers.append(History(workdir / HISTORY))
-    watchers += [EpochCheckpoint(manager, epoch, nan), *callbacks]
+    limit = next((one for one in callbacks if isinstance(one, TimeLimit)), None)
+    watchers += [EpochCheckpoint(manager, epoch, nan, limit), *callbacks]
     if pruners:
         if is_chief(strategy) and masks:
             log_dir = workdir / "logs" / "sparsity" if settings.tensorboard else None

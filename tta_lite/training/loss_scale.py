@@ -11,10 +11,11 @@ import csv
 import dataclasses
 import io
 from pathlib import Path
+from typing import Any
 
-from tta_lite.compat import keras
 from tta_lite.files import atomic_write
-from tta_lite.training.callbacks import read_history
+from tta_lite.training.watchers.base import Callback, steps_at_once
+from tta_lite.training.watchers.history import read_history
 from tta_lite.types import InputError
 
 OVERFLOW, GROWTH, START = "overflow", "growth", "start"
@@ -37,12 +38,13 @@ class ScaleChange:
     event: str
 
 
-class LossScaleLogger(keras.callbacks.Callback):
+class LossScaleLogger(Callback):
     """Logs ``loss_scale`` and ``overflows``, the skipped steps of the epoch so far, after every step and epoch.
 
     It fits any ``model.fit`` and comes before the callbacks that shall see what it logs: TensorBoard, `History`. An
-    optimizer without loss scaling has nothing to log. Keras counts a skipped step as any other, so that neither
-    ``optimizer.iterations`` nor the loss tells of it.
+    optimizer without loss scaling has nothing to log. Keras 2 counts a skipped step as any other, so that neither
+    ``optimizer.iterations`` nor the loss tells of it. The scale of Keras 2 stays at 1 or more, that of Keras 3 does
+    not.
 
     Args:
       path: of a CSV file with the columns epoch, step, loss_scale and event, a row a `ScaleChange`; None: none. A
@@ -53,6 +55,7 @@ class LossScaleLogger(keras.callbacks.Callback):
       overflows: steps that were skipped in this call of ``fit``.
 
     Example:
+      >>> from tta_lite.compat import keras
       >>> image = keras.Input((2,))
       >>> net = keras.Model(image, keras.layers.Dense(1, kernel_initializer="ones")(image))
       >>> scaled = keras.mixed_precision.LossScaleOptimizer(keras.optimizers.SGD(0.0), initial_scale=2.0**127)
@@ -70,6 +73,7 @@ class LossScaleLogger(keras.callbacks.Callback):
         self.overflows = 0
         self._epoch = self._in_epoch = 0
         self._scale, self._good = 0.0, 0
+        self._scaled = False
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Looks at the optimizer.
@@ -78,28 +82,28 @@ class LossScaleLogger(keras.callbacks.Callback):
           InputError: several steps are run at once (``steps_per_execution``), between which nothing can be seen.
         """
         self.changes, self.overflows = [], 0
-        if not self._scaled():
+        self._scaled = _scales(self.model)
+        if not self._scaled:
             return
-        at_once = getattr(self.model, "_steps_per_execution", None)
-        if at_once is not None and int(at_once) > 1:
+        if (at_once := steps_at_once(self.model)) > 1:
             raise InputError(
                 "LossScaleLogger looks at the scale after every step: compile with steps_per_execution=1. "
-                f"Received: {int(at_once)}"
+                f"Received: {at_once}"
             )
         self._scale, self._good = self._look()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Begins to count anew."""
         self._epoch, self._in_epoch = epoch, 0
-        if self._scaled() and not self.changes:
+        if self._scaled and not self.changes:
             self.changes.append(ScaleChange(epoch, 0, self._scale, START))
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Sees what the step did to the scale."""
-        if not self._scaled():
+        if not self._scaled:
             return
         scale, good = self._look()
-        if self.model.optimizer.dynamic:
+        if self._dynamic():
             if self._skipped(scale, good):
                 self.overflows += 1
                 self._in_epoch += 1
@@ -111,7 +115,7 @@ class LossScaleLogger(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Logs, and writes the file anew."""
-        if not self._scaled():
+        if not self._scaled:
             return
         self._log(logs)
         if self.path is not None:
@@ -127,17 +131,28 @@ class LossScaleLogger(keras.callbacks.Callback):
         if logs is not None:
             logs["loss_scale"], logs["overflows"] = self._scale, self._in_epoch
 
-    def _scaled(self) -> bool:
-        return isinstance(getattr(self.model, "optimizer", None), keras.mixed_precision.LossScaleOptimizer)
+    def _dynamic(self) -> bool:
+        # That of Keras 3 is always.
+        return bool(getattr(self.model.optimizer, "dynamic", True))
 
     def _look(self) -> tuple[float, int]:
         """-> the scale, and how many steps were good since it last changed."""
         optimizer = self.model.optimizer
-        return float(optimizer.loss_scale), int(optimizer.dynamic_counter) if optimizer.dynamic else 0
+        if hasattr(optimizer, "loss_scale"):
+            return float(optimizer.loss_scale), int(optimizer.dynamic_counter) if optimizer.dynamic else 0
+        if not optimizer.built:
+            return float(optimizer.initial_scale), 0
+        return float(optimizer.dynamic_scale.numpy()), int(optimizer.step_counter.numpy())
 
     def _skipped(self, scale: float, good: int) -> bool:
-        # Both a skipped step and one that doubles the scale set the counter to 0. The scale does not fall below 1.
+        # Both a skipped step and one that doubles the scale set the counter to 0.
         if good:
             return False
         grew = self._good + 1 == int(self.model.optimizer.dynamic_growth_steps)
-        return not grew or scale < self._scale or scale == 1.0
+        return not grew or scale < self._scale or scale == self._scale == 1.0
+
+
+def _scales(model: Any) -> bool:
+    """Whether its optimizer scales the loss; both Keras call it so, and the name spares an import of either."""
+    optimizer = getattr(model, "optimizer", None)
+    return any(base.__name__ in ("LossScaleOptimizer", "BaseLossScaleOptimizer") for base in type(optimizer).__mro__)

@@ -26,6 +26,7 @@ import tensorflow as tf
 from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.training.lottery_criteria import CRITERIA, STARTS, begin, scores
 from tta_lite.training.lottery_masks import (
+    REWINDS,
     SCOPES,
     Masks,
     full_masks,
@@ -41,7 +42,6 @@ from tta_lite.training.lottery_masks import (
 from tta_lite.training.masked_training import MaskedTraining, Schedule, State
 from tta_lite.types import InputError
 
-REWINDS = ("weights", "rate", "fine_tune")
 # Another draw of the network than that of the dense training.
 REDRAWN = 1_000_003
 # A mask with as many weights in each kernel, at random places; beside `STARTS`, which keep the ticket's mask.

@@ -12,32 +12,35 @@ import zipfile
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tta_lite.compat import keras
 from tta_lite.files import atomic_path
+from tta_lite.training.pruning_policies import is_a
 from tta_lite.types import InputError
 
-L = keras.layers
 # Path of a kernel -> [kernel's shape] bool, True: the weight is left.
 Masks = Mapping[str, np.ndarray]
 SCOPES = ("global", "per_layer")
+# What the weights that are left go back to, see `tta_lite.training.lottery`.
+REWINDS = ("weights", "rate", "fine_tune")
 # The attribute that holds the kernel. Depthwise ones are masked only where they are named: they are few and sensitive.
-_KERNELS: Mapping[type, str] = {
-    L.Conv1D: "kernel",
-    L.Conv2D: "kernel",
-    L.Conv3D: "kernel",
-    L.Conv1DTranspose: "kernel",
-    L.Conv2DTranspose: "kernel",
-    L.Dense: "kernel",
-    L.SeparableConv2D: "pointwise_kernel",
+# By the names of their classes, which Keras 2 and Keras 3 share.
+_KERNELS: Mapping[str, str] = {
+    "Conv1D": "kernel",
+    "Conv2D": "kernel",
+    "Conv3D": "kernel",
+    "Conv1DTranspose": "kernel",
+    "Conv2DTranspose": "kernel",
+    "Dense": "kernel",
+    "SeparableConv2D": "pointwise_kernel",
 }
-_DEPTHWISE: Mapping[type, str] = {L.DepthwiseConv2D: "depthwise_kernel"}
+_DEPTHWISE: Mapping[str, str] = {"DepthwiseConv2D": "depthwise_kernel"}
 
 
-def mask_kernels(model: keras.Model, layers: Collection[str] | None = None) -> dict[str, tf.Variable]:
+def mask_kernels(model: Any, layers: Collection[str] | None = None) -> dict[str, tf.Variable]:
     """-> the kernels that masks are for, by the path of their layer (``outer/inner`` in a nested model), in order.
 
     Args:
@@ -50,6 +53,8 @@ def mask_kernels(model: keras.Model, layers: Collection[str] | None = None) -> d
         it has no kernel at all.
 
     Example:
+      >>> from tta_lite.compat import keras
+      >>> L = keras.layers
       >>> net = keras.Sequential([L.Dense(3, input_shape=(2,), name="a"), L.ReLU(), L.Dense(1, name="b")])
       >>> {name: tuple(kernel.shape) for name, kernel in mask_kernels(net).items()}
       {'a': (2, 3), 'b': (3, 1)}
@@ -79,12 +84,10 @@ def mask_kernels(model: keras.Model, layers: Collection[str] | None = None) -> d
     return chosen
 
 
-def _kernels_of(
-    model: keras.Model, prefix: str
-) -> tuple[dict[str, tuple[tf.Variable, bool]], dict[str, keras.layers.Layer]]:
+def _kernels_of(model: Any, prefix: str) -> tuple[dict[str, tuple[tf.Variable, bool]], dict[str, Any]]:
     """-> path -> (kernel, whether it is a depthwise one), and path -> layer of all the rest."""
     found: dict[str, tuple[tf.Variable, bool]] = {}
-    others: dict[str, keras.layers.Layer] = {}
+    others: dict[str, Any] = {}
     for layer in model.layers:
         path = prefix + layer.name
         if type(layer).__name__ == "PruneLowMagnitude":
@@ -94,15 +97,17 @@ def _kernels_of(
             )
         # The nearest base decides: a depthwise convolution is a Conv2D as well.
         attribute = next(
-            ((table[base], table is _DEPTHWISE) for base in type(layer).__mro__ for table in (_DEPTHWISE, _KERNELS)
-             if base in table), None,
+            ((table[base.__name__], table is _DEPTHWISE) for base in type(layer).__mro__
+             for table in (_DEPTHWISE, _KERNELS) if base.__name__ in table), None,
         )  # fmt: skip
-        if isinstance(layer, keras.Model):
+        if is_a(layer, "Model"):
             inner, rest = _kernels_of(layer, f"{path}/")
             found |= inner
             others |= {path: layer, **rest}
         elif attribute is not None:
-            found[path] = (getattr(layer, attribute[0]), attribute[1])
+            name, depthwise = attribute
+            # In Keras 3 a depthwise kernel is called as all others.
+            found[path] = (getattr(layer, name if hasattr(layer, name) else "kernel"), depthwise)
         else:
             others[path] = layer
     return found, others

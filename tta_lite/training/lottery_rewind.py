@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tta_lite.compat import keras
 from tta_lite.files import atomic_path
-from tta_lite.training.lottery import REWINDS
-from tta_lite.training.lottery_masks import SCOPES, load_arrays, mask_kernels, pruned, rounds_to, share_left
+from tta_lite.training.lottery_masks import REWINDS, SCOPES, load_arrays, mask_kernels, pruned, rounds_to, share_left
+from tta_lite.training.watchers.base import Callback, steps_at_once
 from tta_lite.types import InputError
 
 
-class LotteryRewind(keras.callbacks.Callback):
+class LotteryRewind(Callback):
     """Iterative magnitude pruning with rewinding within one `fit`: after every so many epochs a round.
 
     A round takes the smallest of the weights that are left; the rest goes on from what it was at step k, or from what
@@ -44,6 +43,7 @@ class LotteryRewind(keras.callbacks.Callback):
       InputError: an argument out of its range.
 
     Example:
+      >>> from tta_lite.compat import keras
       >>> net = keras.Sequential([keras.layers.Dense(5, input_shape=(4,))])
       >>> net.compile("adam", "mse")
       >>> rewind = LotteryRewind(0.5, epochs_a_round=1, share=0.3)
@@ -96,12 +96,12 @@ class LotteryRewind(keras.callbacks.Callback):
         Raises:
           InputError: the network or its optimizer cannot be rewound, or step k lies too late.
         """
-        at_once = getattr(self.model, "_steps_per_execution", None)
-        if at_once is not None and int(at_once) > 1:
+        if (at_once := steps_at_once(self.model)) > 1:
             raise InputError(
-                f"LotteryRewind masks after every step: compile with steps_per_execution=1. Received: {int(at_once)}"
+                f"LotteryRewind masks after every step: compile with steps_per_execution=1. Received: {at_once}"
             )
-        if not isinstance(self.model.optimizer, keras.optimizers.Optimizer):
+        # Those that Keras 2 calls legacy have no `build`.
+        if not hasattr(self.model.optimizer, "build"):
             raise InputError(
                 "LotteryRewind needs an optimizer of keras.optimizers, whose state can be put back. Received: "
                 f"{type(self.model.optimizer).__module__}.{type(self.model.optimizer).__name__}"

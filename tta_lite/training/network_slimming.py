@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import tensorflow as tf
 
-from tta_lite.compat import keras
+from tta_lite.training.pruning_policies import is_a
+from tta_lite.training.watchers.base import Callback, check_number
 from tta_lite.types import InputError
 
 
-class NetworkSlimming(keras.callbacks.Callback):
+class NetworkSlimming(Callback):
     """Draws the factors (gamma) of all batch norms towards zero while a network learns, so that channels part company.
 
     Liu et al., *Learning Efficient Convolutional Networks through Network Slimming*, ICCV 2017, section 3, equation 1:
@@ -27,6 +26,7 @@ class NetworkSlimming(keras.callbacks.Callback):
 
     Example: a hundred steps of SGD at 0.1, of a loss that asks for nothing.
 
+      >>> from tta_lite.compat import keras
       >>> net = keras.Sequential([keras.layers.BatchNormalization(input_shape=(2,))])
       >>> net.compile(keras.optimizers.SGD(0.1), lambda y, x: 0.0 * x)
       >>> x = tf.zeros((100, 2))
@@ -37,17 +37,16 @@ class NetworkSlimming(keras.callbacks.Callback):
 
     def __init__(self, penalty: float = 1e-4) -> None:
         super().__init__()
-        if isinstance(penalty, bool) or not isinstance(penalty, (int, float)) or not 0 < penalty < math.inf:
-            raise InputError(f"Argument `penalty` must be a number above 0. Received: {penalty!r}")
+        check_number("penalty", penalty, above=0)
         self.penalty = float(penalty)
         self._step = 0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Finds the factors."""
         factors = [
-            module.gamma
-            for module in self.model.submodules
-            if isinstance(module, keras.layers.BatchNormalization) and module.scale and module.trainable
+            layer.gamma
+            for layer in self.model._flatten_layers(include_self=False)
+            if is_a(layer, "BatchNormalization") and layer.scale and layer.trainable
         ]
         if not factors:
             raise InputError(
@@ -71,6 +70,6 @@ class NetworkSlimming(keras.callbacks.Callback):
         """Moves the factors, as often as the optimizer has stepped: several times at once, or not at all."""
         steps = int(self.model.optimizer.iterations) - self._step
         if steps:
-            # Of a schedule, Keras's optimizers tell the rate of the last step.
+            # Of a schedule, Keras 2 tells the rate of the last step, and Keras 3 that of the next.
             rate = float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
             self._shrink(tf.constant(steps * rate * self.penalty, tf.float32))

@@ -5,24 +5,23 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
 
-from tta_lite.compat import keras
 from tta_lite.types import InputError
 
-L = keras.layers
-# Kind of layer -> its kernel, and the kernel's axis that the product sums over. Subclasses count as their parents.
-KERNELS: dict[type[keras.layers.Layer], tuple[str, int | None]] = {
+# Kind of layer -> its kernel, and the kernel's axis that the product sums over. Subclasses count as their parents. By
+# name, so that layers of Keras 2 and of Keras 3 are known without importing either.
+KERNELS: dict[str, tuple[str, int | None]] = {
     # A depthwise kernel sums over no channels.
-    L.DepthwiseConv2D: ("depthwise_kernel", None),
-    L.SeparableConv2D: ("pointwise_kernel", -2),
-    L.Conv2DTranspose: ("kernel", -1),
-    L.Conv1D: ("kernel", -2),
-    L.Conv2D: ("kernel", -2),
-    L.Conv3D: ("kernel", -2),
-    L.Dense: ("kernel", -2),
+    "DepthwiseConv2D": ("depthwise_kernel", None),
+    "SeparableConv2D": ("pointwise_kernel", -2),
+    "Conv2DTranspose": ("kernel", -1),
+    "Conv1D": ("kernel", -2),
+    "Conv2D": ("kernel", -2),
+    "Conv3D": ("kernel", -2),
+    "Dense": ("kernel", -2),
 }
 
 
@@ -62,12 +61,17 @@ class Kernel:
 EVERY_LAYER = LayerPolicy()
 
 
-def is_depthwise(layer: keras.layers.Layer) -> bool:
+def is_a(thing: Any, kind: str) -> bool:
+    """Whether a layer is of a class of this name, or of one derived from it; of which Keras does not matter."""
+    return any(base.__name__ == kind for base in type(thing).__mro__)
+
+
+def is_depthwise(layer: Any) -> bool:
     """Whether it is one of the layers that `LayerPolicy.depthwise` speaks of."""
-    return isinstance(layer, L.DepthwiseConv2D)
+    return is_a(layer, "DepthwiseConv2D")
 
 
-def check_unwrapped(model: keras.Model) -> None:
+def check_unwrapped(model: Any) -> None:
     """Raises an `InputError` if a network is wrapped for pruning or quantisation already."""
     for name, layer in named_layers(model):
         kind = type(layer).__name__
@@ -78,16 +82,16 @@ def check_unwrapped(model: keras.Model) -> None:
             )
 
 
-def named_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
+def named_layers(model: Any) -> Iterator[tuple[str, Any]]:
     """-> every layer with its name, those of nested networks as ``outer/inner``; a shared one once."""
     seen: set[int] = set()
 
-    def walk(net: keras.Model, before: str) -> Iterator[tuple[str, keras.layers.Layer]]:
+    def walk(net: Any, before: str) -> Iterator[tuple[str, Any]]:
         for layer in net.layers:
             if id(layer) in seen:
                 continue
             seen.add(id(layer))
-            if isinstance(layer, keras.Model):
+            if is_a(layer, "Model"):
                 yield from walk(layer, f"{before}{layer.name}/")
             else:
                 yield before + layer.name, layer
@@ -95,25 +99,29 @@ def named_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]
     return walk(model, "")
 
 
-def kernel_of(layer: keras.layers.Layer, name: str = "") -> Kernel | None:
+def kernel_of(layer: Any, name: str = "") -> Kernel | None:
     """-> the kernel of a layer that can be pruned; None of any other."""
     for kind, (attribute, axis) in KERNELS.items():
-        if isinstance(layer, kind) and layer.built:
+        if is_a(layer, kind) and layer.built:
+            # In Keras 3 a depthwise layer's is called as all others.
+            attribute = attribute if hasattr(layer, attribute) else "kernel"
             # A layer that trains in 16 bits shows a rounded kernel; the one that learns is of float32.
             variable = getattr(layer, f"_float32_{attribute}", None)
             return Kernel(name or layer.name, getattr(layer, attribute) if variable is None else variable, axis)
-    if isinstance(layer, tfmot.sparsity.keras.PrunableLayer) and layer.get_prunable_weights():
+    if is_a(layer, "PrunableLayer") and layer.get_prunable_weights():
         return Kernel(name or layer.name, layer.get_prunable_weights()[0], None)
     return None
 
 
-def chosen_kernels(model: keras.Model, policy: LayerPolicy = EVERY_LAYER) -> list[Kernel]:
+def chosen_kernels(model: Any, policy: LayerPolicy = EVERY_LAYER) -> list[Kernel]:
     """-> the kernels that a policy prunes, in order.
 
     Raises:
       InputError: the network is wrapped already, a name or pattern fits no layer, a layer was named that has no kernel,
         or no kernel is left.
 
+    >>> from tta_lite.compat import keras
+    >>> L = keras.layers
     >>> net = keras.Sequential([L.Conv2D(8, 3, input_shape=(8, 8, 3), name="stem"), L.DepthwiseConv2D(3), L.Flatten(),
     ...                         L.Dense(4, name="mid"), L.Dense(2, name="out")])
     >>> [kernel.layer for kernel in chosen_kernels(net)]
@@ -130,7 +138,7 @@ def chosen_kernels(model: keras.Model, policy: LayerPolicy = EVERY_LAYER) -> lis
             raise InputError(f"A policy must name layers of the network {model.name!r}. Received: {pattern!r}")
         if pattern in policy.only:
             if pattern in layers and kernel_of(layers[pattern]) is None:
-                kinds = sorted({kind.__name__ for kind in KERNELS})
+                kinds = sorted(KERNELS)
                 raise InputError(
                     f"A layer that is named must be one that can be pruned: {', '.join(kinds)} or a TFMOT "
                     f"PrunableLayer. Received: {pattern!r}, a {type(layers[pattern]).__name__}"

@@ -1,0 +1,1 @@
+"""Networks of `tf_keras` given back as files of Keras 3."""

@@ -1,0 +1,1 @@
+"""Models of Keras 3 read, and what its files and those of `tf_keras` call the same things."""
