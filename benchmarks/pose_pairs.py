@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tta_lite.tasks.paired import gain
 from tta_lite.tasks.pckh import correct_joints, pckh
 from tta_lite.tasks.pose import PoseTask
 from tta_lite.types import Predictor
-
-DRAWS = 2000
 
 
 def scored(task: PoseTask, predict: Predictor) -> tuple[np.ndarray, np.ndarray, str]:
@@ -28,9 +27,6 @@ def difference(one: np.ndarray, other: np.ndarray, counted: np.ndarray) -> tuple
       one, other: [N, J] bool, which joints are right.
       counted: [N, J] bool.
     """
-    people, joints = (other.astype(int) - one.astype(int)).sum(axis=1), counted.sum(axis=1)
-    n = len(people)
-    times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS)
-    drawn = 100.0 * (times @ people) / (times @ joints)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return 100.0 * people.sum() / joints.sum(), float(low), float(high)
+    found = gain((other.astype(int) - one.astype(int)).sum(axis=1), counted.sum(axis=1))
+    assert found.interval is not None
+    return found.points, *found.interval

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
-from recipes import _images, _model, _task, _timing
+from recipes import _distil, _finetune, _images, _model, _run, _target, _task, _timing
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tta_lite.boards.profile import BoardProfile
     from tta_lite.compat import keras
+    from tta_lite.report.run_folder import RunFolder
     from tta_lite.types import Task
 
 MODEL = flags.DEFINE_string("model", None, "The network, a .keras or .h5 file of tf_keras.", required=True)
@@ -28,27 +29,19 @@ _IMAGES = flags.DEFINE_string("images", None, "Without --task: calibration image
 _CALIBRATION = flags.DEFINE_integer(
     "calibration_images", 100, "With --task: that int8 would take; 32 of them at most are looked at here.", 1
 )
-_DISTIL = flags.DEFINE_bool("distil", True, "With --task: it also learns from the network as it was.")
-_DISTIL_WEIGHT = flags.DEFINE_float("distil_weight", 0.5, "Of the teacher's answers beside the labels.", 0, 1)
-_TEMPERATURE = flags.DEFINE_float("temperature", 4.0, "Of the teacher's classes; heat maps have none.", 0)
 _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of training after the removal, with --task.", 0)
-_FINETUNE_RATE = flags.DEFINE_float("finetune_rate", 0.3, "Its learning rate, as a share of --learning_rate.", 0)
-_LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
-_BOARD = flags.DEFINE_string("board", None, "The target, e.g. rk3399, must take the file.")
-_RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if not given.")
-_OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-FLAGS += [*_model.FLAGS, *_timing.FLAGS, *_task.FLAGS]
-flags.adopt_module_key_flags(_model)
-flags.adopt_module_key_flags(_timing)
-flags.adopt_module_key_flags(_task)
+for _module in (_model, _distil, _finetune, _target, _run, _timing, _task):
+    FLAGS += _module.FLAGS
+    flags.adopt_module_key_flags(_module)
 
-_OF_TRAINING = (_CALIBRATION, _DISTIL, _DISTIL_WEIGHT, _TEMPERATURE, _FINETUNE_EPOCHS, _FINETUNE_RATE, _LEARNING_RATE)
+_OF_TRAINING = (_CALIBRATION, *_distil.FLAGS, _FINETUNE_EPOCHS, *_finetune.FLAGS)
 CLAUSE = "6.2.3"
 
 Make = Callable[["keras.Model", "BoardProfile | None", "np.ndarray | None", "Task | None"], "tuple[keras.Model, str]"]
 """Network, board, calibration images, task -> the smaller network, and what became of its parts, as text."""
+OpenFolder = Callable[[], "RunFolder"]
 
 
 def run(
@@ -71,35 +64,34 @@ def run(
         _task.refuse_without_task(*_OF_TRAINING)
     elif _IMAGES.value:
         raise InputError("--images are for a network without a --task, which has its own. Received: both")
-    if not _DISTIL.value or not _FINETUNE_EPOCHS.value:
-        _task.refuse("with --distil and --finetune_epochs", _DISTIL_WEIGHT, _TEMPERATURE)
-    from tta_lite.boards.profile import get_board
-    from tta_lite.report.environment import describe_run
+    _distil.check(bool(_task.TASK.value and _FINETUNE_EPOCHS.value))
 
     logging.set_verbosity(logging.WARNING)
     check()
-    board = get_board(_BOARD.value) if _BOARD.value else None
+    board = _target.board()
+    _target.runtime()
     model = _model.read(MODEL.value)
-    values = {holder.name: holder.value for holder in (*own, *FLAGS)}
-    described = describe_run(values, recipe=recipe, seed=_task.SEED.value)
-    (_train if _task.TASK.value else _measure)(step, make, what, model, board, described)
+
+    def folder() -> RunFolder:
+        return _run.open_folder(recipe, (*own, *FLAGS), seed=_task.SEED.value)
+
+    (_train if _task.TASK.value else _measure)(step, make, what, model, board, folder)
 
 
 def _measure(
-    step: str, make: Make, what: str, model: keras.Model, board: BoardProfile | None, recipe: Mapping[str, object]
+    step: str, make: Make, what: str, model: keras.Model, board: BoardProfile | None, open_folder: OpenFolder
 ) -> None:
     from tta_lite.guideline import structure
     from tta_lite.report import table
-    from tta_lite.report.run_folder import RunFolder
 
     images = _images.read_images(_IMAGES.value) if _IMAGES.value else None
     new, text = make(model, board, images, None)
-    folder = RunFolder.open(_OUT.value, recipe)
+    folder = open_folder()
     folder.write_text("changes.txt", text + "\n")
     print(text)
     entries = structure.measure_networks(
         {"none": (model, "", "the unmodified network"), step: (new, CLAUSE, what)}, folder, _timing.rules(),
-        runtime=board.runtime(_RUNTIME.value) if board else None,
+        runtime=_target.runtime(),
     )  # fmt: skip
     table.write_tables(folder, entries)
     table.print_table(entries)
@@ -108,15 +100,15 @@ def _measure(
 
 
 def _train(
-    step: str, make: Make, what: str, model: keras.Model, board: BoardProfile | None, recipe: Mapping[str, object]
+    step: str, make: Make, what: str, model: keras.Model, board: BoardProfile | None, open_folder: OpenFolder
 ) -> None:
-    from tta_lite.guideline.bench import START, Teaching, Trial
+    from tta_lite.guideline.bench import Trial
     from tta_lite.guideline.structure_steps import factor_images
-    from tta_lite.report.run_folder import RunFolder
     from tta_lite.types import Candidate
 
     task = _task.find(model)
-    folder = RunFolder.open(_OUT.value, recipe)
+    _distil.try_teacher(model, task)
+    folder = open_folder()
 
     def candidate() -> Candidate:
         images = factor_images(lambda count: task.calibration(count, seed=_task.SEED.value), _CALIBRATION.value)
@@ -126,11 +118,10 @@ def _train(
         return Candidate(new, trail=(f"{step} {what}",))
 
     epochs = _FINETUNE_EPOCHS.value if task.steps_per_epoch else 0
-    taught = Teaching(START, _DISTIL_WEIGHT.value, _TEMPERATURE.value) if _DISTIL.value and epochs else None
-    trial = Trial(step, what, candidate, epochs, _FINETUNE_RATE.value, teaching=taught)
+    trial = Trial(step, what, candidate, epochs, _finetune.RATE.value, teaching=_distil.teaching(epochs))
     _task.take(
-        step, model, task, trial, folder, _timing.rules(), learning_rate=_LEARNING_RATE.value,
-        runtime=board.runtime(_RUNTIME.value) if board else None, clause=CLAUSE,
+        step, model, task, trial, folder, _timing.rules(), learning_rate=_finetune.LEARNING_RATE.value,
+        runtime=_target.runtime(), clause=CLAUSE,
     )  # fmt: skip
 
 

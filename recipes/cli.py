@@ -21,6 +21,8 @@ RECIPES: Mapping[str, str] = {
     "factorize": "recipes.factorize",
     "remove-channels": "recipes.remove_channels",
     "remove-layers": "recipes.remove_layers",
+    "train": "recipes.train",
+    "distill": "recipes.distill",
     "prune": "recipes.prune",
     "sparse": "recipes.sparse",
     "lottery": "recipes.lottery",

@@ -26,7 +26,7 @@ from absl import flags, logging
 from rich.console import Console
 from rich.table import Table
 
-from recipes import _app, _quantization, _task
+from recipes import _app, _quantization, _run, _task
 from tta_lite.report.language import LANGUAGES
 from tta_lite.types import InputError
 
@@ -49,13 +49,12 @@ _LATENCY_MODEL = flags.DEFINE_string(
 )
 _WORST = flags.DEFINE_integer("worst", 10, "Layers to print.", 1)
 _LANGUAGE = flags.DEFINE_enum("language", "en", tuple(LANGUAGES), "Of report.html.")
-_OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 # A file takes less time than a layer, and single pictures differ by 10 dB.
 _SEARCH_IMAGES = 32
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_quantization.FLAGS, *_task.FLAGS]
-for _module in (_quantization, _task):
+for _module in (_run, _quantization, _task):
+    _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
 
@@ -68,9 +67,7 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.export.quantize.debug import debug_export
     from tta_lite.export.quantize.post_training import PostTraining
     from tta_lite.guideline.quantize_file import edges_of
-    from tta_lite.report.environment import describe_run
     from tta_lite.report.quantization import write_debug
-    from tta_lite.report.run_folder import RunFolder
 
     logging.set_verbosity(logging.WARNING)
     source = _quantization.source()
@@ -85,7 +82,7 @@ def main(argv: Sequence[str]) -> None:
     images = _quantization.images(source, task)
     post = PostTraining(source, images)
     values = {holder.name: holder.value for holder in _FLAGS}
-    folder = RunFolder.open(_OUT.value, describe_run(values, recipe="debug_quantization", seed=_task.SEED.value))
+    folder = _run.open_folder("debug_quantization", _FLAGS, seed=_task.SEED.value)
     shown = images[: _DEBUG_IMAGES.value]
     found = debug_export(post, spec, shown, leave_one_out=_LEAVE_ONE_OUT.value)
     facts = {

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _images, _model, _task, _timing
+from recipes import _app, _distil, _finetune, _images, _model, _run, _task, _timing
 from tta_lite.types import PRESETS, InputError
 
 if TYPE_CHECKING:
@@ -54,40 +54,35 @@ _CALIBRATION = flags.DEFINE_integer(
     "calibration_images", 100, "With --task: that int8 would take; kernels are fitted to 32 of them at most.", 1
 )
 _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of training after the factorisation, with --task.", 0)
-_FINETUNE_RATE = flags.DEFINE_float("finetune_rate", 0.3, "Its learning rate, as a share of --learning_rate.", 0)
-_LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
-_OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_model.FLAGS, *_timing.FLAGS, *_task.FLAGS]
-flags.adopt_module_key_flags(_model)
-flags.adopt_module_key_flags(_timing)
-flags.adopt_module_key_flags(_task)
+for _module in (_model, _distil, _finetune, _run, _timing, _task):
+    _FLAGS += _module.FLAGS
+    flags.adopt_module_key_flags(_module)
 
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags, factorises, prints what became of each layer and the table."""
+    if _task.TASK.value and not _SUBPIXEL.value:
+        _distil.check(bool(_FINETUNE_EPOCHS.value))
     if not _task.TASK.value:
-        _task.refuse_without_task(_CALIBRATION, _FINETUNE_EPOCHS, _FINETUNE_RATE, _LEARNING_RATE)
+        _task.refuse_without_task(_CALIBRATION, _FINETUNE_EPOCHS, *_finetune.FLAGS, *_distil.FLAGS)
     elif _IMAGES.value:
         raise InputError("--images are for a network without a --task, which has its own. Received: both")
     if _SUBPIXEL.value:
-        _task.refuse("without --subpixel", _CALIBRATION, _FINETUNE_EPOCHS, _FINETUNE_RATE, _LEARNING_RATE)
+        _task.refuse("without --subpixel", _CALIBRATION, _FINETUNE_EPOCHS, *_finetune.FLAGS, *_distil.FLAGS)
     from tta_lite.boards.profile import get_board
     from tta_lite.guideline import structure
     from tta_lite.report import table
-    from tta_lite.report.environment import describe_run
-    from tta_lite.report.run_folder import RunFolder
 
     logging.set_verbosity(logging.WARNING)
     model = _model.read(_MODEL.value)
-    recipe = describe_run({holder.name: holder.value for holder in _FLAGS}, recipe="factorize", seed=_task.SEED.value)
     if _task.TASK.value:
-        _train(model, recipe)
+        _train(model)
         return
     images = _images.read_images(_IMAGES.value) if _IMAGES.value else None
     new, text, why = _changed(model, images)
-    folder = RunFolder.open(_OUT.value, recipe)
+    folder = _run.open_folder("factorize", _FLAGS, seed=_task.SEED.value)
     folder.write_text("changes.txt", text + "\n")
     print(text)
     rules = _timing.rules()
@@ -102,16 +97,16 @@ def main(argv: Sequence[str]) -> None:
     print("read it with tta_lite.load_model, which knows its layers")
 
 
-def _train(model: keras.Model, recipe: dict[str, object]) -> None:
+def _train(model: keras.Model) -> None:
     from tta_lite.boards.profile import get_board
     from tta_lite.guideline.bench import Trial
     from tta_lite.guideline.structure_steps import factor_images
-    from tta_lite.report.run_folder import RunFolder
     from tta_lite.types import Candidate
 
     task = _task.find(model)
+    _distil.try_teacher(model, task)
     step = "subpixel" if _SUBPIXEL.value else "G2"
-    folder = RunFolder.open(_OUT.value, recipe)
+    folder = _run.open_folder("factorize", _FLAGS, seed=_task.SEED.value)
 
     def make() -> Candidate:
         images = factor_images(lambda count: task.calibration(count, seed=_task.SEED.value), _CALIBRATION.value)
@@ -122,10 +117,10 @@ def _train(model: keras.Model, recipe: dict[str, object]) -> None:
 
     # The outputs of subpixel are those of the network before it.
     epochs = _FINETUNE_EPOCHS.value if step == "G2" and task.steps_per_epoch else 0
-    trial = Trial(step, _what(), make, epochs, _FINETUNE_RATE.value)
+    trial = Trial(step, _what(), make, epochs, _finetune.RATE.value, teaching=_distil.teaching(epochs))
     board = get_board(_BOARD.value) if _BOARD.value else None
     _task.take(
-        step, model, task, trial, folder, _timing.rules(), learning_rate=_LEARNING_RATE.value,
+        step, model, task, trial, folder, _timing.rules(), learning_rate=_finetune.LEARNING_RATE.value,
         runtime=board.runtime(_RUNTIME.value) if board else None,
     )  # fmt: skip
 

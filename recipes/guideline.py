@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
-from recipes import _app, _model, _task, _timing
+from recipes import _app, _distil, _model, _task, _timing
 from tta_lite.report.language import LANGUAGES
 from tta_lite.types import Budget, InputError
 
@@ -62,7 +62,6 @@ _WEIGHTS = flags.DEFINE_list("light_weights", [], "What they start from, as mobi
 _MACS = flags.DEFINE_list("macs", ["0.7", "0.5", "0.35"], "Shares of the MACs to be left (G2).")
 _CHANNELS = flags.DEFINE_list("channels", ["0.7", "0.5"], "Shares of the MACs to be left when channels are removed.")
 _CRITERION = flags.DEFINE_string("criterion", "taylor", "By which channels are chosen, see tta-lite remove-channels.")
-_DISTIL = flags.DEFINE_bool("distil", True, "A network that lost channels also learns from the one before it.")
 _SPARSITIES = flags.DEFINE_list("sparsities", ["0.5", "0.8"], "Shares of zero weights (G5).")
 _PROMISING = flags.DEFINE_integer("promising", 2, "How many settings of a step are trained at most.", 1)
 _LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Steps that are not taken: G1, G2, subpixel, channels, G5, G3, G4.")
@@ -78,8 +77,8 @@ _LIVE = flags.DEFINE_bool("live", True, "On a terminal, a panel with the step, t
 _OUT = flags.DEFINE_string("out", None, "The run folder.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_model.FLAGS, *_timing.FLAGS, *_task.FLAGS]
-for _module in (_model, _timing, _task):
+for _module in (_model, _distil, _timing, _task):
+    _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
 
@@ -87,6 +86,7 @@ def main(argv: Sequence[str]) -> None:
     """Reads the flags, goes through the guideline, prints the table and names the report."""
     if _CONFIG.value:
         _read_config(Path(_CONFIG.value))
+    _distil.check(True)
     for holder in (_MODEL, _task.TASK, *([] if _DRY_RUN.value else [_OUT])):
         if not holder.value:
             raise InputError(f"--{holder.name} must be given, on the command line or in --config. Received: nothing")
@@ -113,6 +113,7 @@ def main(argv: Sequence[str]) -> None:
 
     model = fixed_size(_model.read(_MODEL.value), _INPUT_SIZE.value)
     task = _task.find(model)
+    _distil.try_teacher(model, task)
     request = program.Request(
         budget,
         board,
@@ -123,7 +124,7 @@ def main(argv: Sequence[str]) -> None:
             macs=_shares(_MACS),
             channels=_shares(_CHANNELS),
             criterion=_CRITERION.value,
-            distil=_DISTIL.value,
+            teaching=_distil.teaching(),
             sparsities=_shares(_SPARSITIES),
             epochs=_EPOCHS.value,
             finetune_epochs=_FINETUNE_EPOCHS.value,

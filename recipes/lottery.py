@@ -19,7 +19,8 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from recipes import _app, _lottery, _model, _task
+from recipes import _app, _lottery, _model, _run, _task
+from tta_lite.datasets.small_pictures import CLASSES, SHAPES
 from tta_lite.types import InputError
 
 _MODEL = flags.DEFINE_string("model", None, "A network of tf_keras whose layers are drawn anew; instead of --network.")
@@ -45,15 +46,11 @@ _CONNECT_STEPS = flags.DEFINE_list(
 _CONNECT_LEFT = flags.DEFINE_float("connect_left", 0.2, "Share of weights left in the ticket that is looked at so too.")
 _SUPERMASKS = flags.DEFINE_bool("supermasks", False, "Score masked networks that were never trained, too.")
 _JIT = flags.DEFINE_bool("jit", True, "Compile with XLA; a network that it cannot compile needs --nojit.")
-_OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_model.FLAGS, *_task.FLAGS]
-flags.adopt_module_key_flags(_model)
-flags.adopt_module_key_flags(_task)
-
-SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
-CLASSES = 10
+for _module in (_model, _run, _task):
+    _FLAGS += _module.FLAGS
+    flags.adopt_module_key_flags(_module)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -65,8 +62,6 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.models.lenet import LENETS
     from tta_lite.report import lottery as reports
     from tta_lite.report import lottery_plots
-    from tta_lite.report.environment import describe_run
-    from tta_lite.report.run_folder import RunFolder
     from tta_lite.training.lottery import RANDOM_MASK, REWINDS, Lottery, LotterySearch
     from tta_lite.training.lottery_criteria import CRITERIA, STARTS
     from tta_lite.training.masked_training import MaskedTraining, Schedule
@@ -115,9 +110,10 @@ def main(argv: Sequence[str]) -> None:
         keras.utils.set_random_seed(seed)
         return keras.models.clone_model(model).get_weights()
 
-    folder = RunFolder.open(
-        _OUT.value,
-        describe_run({holder.name: holder.value for holder in _FLAGS}, recipe="lottery", seed=_task.SEED.value),
+    folder = _run.open_folder(
+        "lottery",
+        _FLAGS,
+        seed=_task.SEED.value,
         # More of these may be asked for later: each has a folder of its own.
         display_flags=("seeds", "rewind", "controls", "criteria", "connect_steps", "connect_left", "supermasks"),
     )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _model, _task, _timing
+from recipes import _app, _finetune, _model, _run, _task, _timing
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -46,17 +46,13 @@ _WEIGHT_BITS = flags.DEFINE_list(
     "weight_bits", [], "--sparsities: more int8 files, whose kernels hold fewer different weights: 5 or 6,5,4."
 )
 _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 2, "Of the training in which they do.", 1)
-_FINETUNE_RATE = flags.DEFINE_float("finetune_rate", 0.3, "Its learning rate, as a share of --learning_rate.", 0)
-_LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
-_OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 _BOARD = _timing.define_board()
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_model.FLAGS, *_timing.FLAGS, *_task.FLAGS]
 _OF_SEVERAL = (_SCHEDULE, _BEGIN, _END, _PATTERN, _LAYERS, _SKIP_LAYERS, _ENDS, _DEPTHWISE, _CALIBRATION, _WEIGHT_BITS)
-flags.adopt_module_key_flags(_model)
-flags.adopt_module_key_flags(_timing)
-flags.adopt_module_key_flags(_task)
+for _module in (_model, _finetune, _run, _timing, _task):
+    _FLAGS += _module.FLAGS
+    flags.adopt_module_key_flags(_module)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -70,16 +66,13 @@ def main(argv: Sequence[str]) -> None:
         _task.refuse("with --sparsities", *_OF_SEVERAL)
     bits = _bits()
     prunings = _prunings() if _SPARSITIES.value else []
-    from tta_lite.report.environment import describe_run
-    from tta_lite.report.run_folder import RunFolder
 
     logging.set_verbosity(logging.WARNING)
     model = _model.read(_MODEL.value)
     for pruning in prunings:
         pruning.check(model)
     task = _task.find(model)
-    values = {holder.name: holder.value for holder in _FLAGS}
-    folder = RunFolder.open(_OUT.value, describe_run(values, recipe="prune", seed=_task.SEED.value))
+    folder = _run.open_folder("prune", _FLAGS, seed=_task.SEED.value)
     if prunings:
         _several(model, task, prunings, bits, folder)
     else:
@@ -90,8 +83,8 @@ def _one(model: keras.Model, task: Task, folder: RunFolder) -> None:
     from tta_lite.guideline.pruning_step import sparsity_trial
     from tta_lite.types import Candidate
 
-    trial = sparsity_trial(Candidate(model), _SPARSITY.value, _FINETUNE_EPOCHS.value, _FINETUNE_RATE.value)
-    _task.take("G5", model, task, trial, folder, _timing.rules(), learning_rate=_LEARNING_RATE.value)
+    trial = sparsity_trial(Candidate(model), _SPARSITY.value, _FINETUNE_EPOCHS.value, _finetune.RATE.value)
+    _task.take("G5", model, task, trial, folder, _timing.rules(), learning_rate=_finetune.LEARNING_RATE.value)
 
 
 def _several(
@@ -102,8 +95,8 @@ def _several(
     from tta_lite.report.sparsity_plots import write_sparsity_plots
     from tta_lite.training.fit import FitSettings
 
-    plan = SparsityPlan(tuple(prunings), _FINETUNE_EPOCHS.value, _FINETUNE_RATE.value, _CALIBRATION.value, bits)
-    fit = FitSettings(_FINETUNE_EPOCHS.value, _LEARNING_RATE.value, seed=_task.SEED.value)
+    plan = SparsityPlan(tuple(prunings), _FINETUNE_EPOCHS.value, _finetune.RATE.value, _CALIBRATION.value, bits)
+    fit = FitSettings(_FINETUNE_EPOCHS.value, _finetune.LEARNING_RATE.value, seed=_task.SEED.value)
     entries = take_sparsities(model, task, plan, folder, fit, _timing.rules())
     dataset = str(getattr(getattr(task, "test", None), "name", ""))
     table.write_tables(folder, entries, dataset=dataset)

@@ -26,22 +26,17 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _model, _precision, _quantization, _task, _timing
+from recipes import _app, _finetune, _model, _precision, _quantization, _run, _target, _task, _timing
 from tta_lite.types import Candidate, InputError, LedgerEntry
 
 if TYPE_CHECKING:
     from tta_lite.report.run_folder import RunFolder
 
 _FINETUNE_EPOCHS = flags.DEFINE_integer("finetune_epochs", 0, "fp16: of training in mixed precision before.", 0)
-_FINETUNE_RATE = flags.DEFINE_float("finetune_rate", 0.3, "Its learning rate, as a share of --learning_rate.", 0)
-_LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
-_BOARD = flags.DEFINE_string("board", None, "The target, e.g. rk3399, must take the file.")
-_RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if not given.")
-_OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_quantization.FLAGS, *_precision.FLAGS, *_timing.FLAGS, *_task.FLAGS]
-for _module in (_quantization, _precision, _timing, _task):
+for _module in (_finetune, _target, _run, _quantization, _precision, _timing, _task):
+    _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
 
@@ -54,20 +49,16 @@ def main(argv: Sequence[str]) -> None:
             f"post-training (6.2.1). Received: --preset={preset}"
         )
     if not _FINETUNE_EPOCHS.value:
-        _task.refuse("with --finetune_epochs", _FINETUNE_RATE, _LEARNING_RATE, _precision.PRECISION)
+        _task.refuse("with --finetune_epochs", *_finetune.FLAGS, _precision.PRECISION)
     if not _task.TASK.value:
         _task.refuse("with --task", _task.BATCH_SIZE, _task.MIRROR, _task.FLIP_TEST)
-    from tta_lite.boards.profile import get_board
-    from tta_lite.report.environment import describe_run
-    from tta_lite.report.run_folder import RunFolder
 
     logging.set_verbosity(logging.WARNING)
-    runtime = get_board(_BOARD.value).runtime(_RUNTIME.value) if _BOARD.value else None
-    values = {holder.name: holder.value for holder in _FLAGS}
+    runtime = _target.runtime()
     step = "G4" if preset == "fp16" else "G3"
 
     def folder() -> RunFolder:
-        return RunFolder.open(_OUT.value, describe_run(values, recipe="quantize", seed=_task.SEED.value))
+        return _run.open_folder("quantize", _FLAGS, seed=_task.SEED.value)
 
     if preset == _quantization.FP8:
         _ask_fp8(folder)
@@ -87,10 +78,17 @@ def main(argv: Sequence[str]) -> None:
         trial = export_trial(Candidate(model), spec)
         if _FINETUNE_EPOCHS.value:
             trial = mixed_trial(
-                Candidate(model), _FINETUNE_EPOCHS.value, _FINETUNE_RATE.value, _precision.PRECISION.value
+                Candidate(model), _FINETUNE_EPOCHS.value, _finetune.RATE.value, _precision.PRECISION.value
             )
         entries = _task.take(
-            step, model, task, trial, folder(), _timing.rules(), learning_rate=_LEARNING_RATE.value, runtime=runtime
+            step,
+            model,
+            task,
+            trial,
+            folder(),
+            _timing.rules(),
+            learning_rate=_finetune.LEARNING_RATE.value,
+            runtime=runtime,
         )
         _confirm(entries)
         return
@@ -111,12 +109,12 @@ def main(argv: Sequence[str]) -> None:
 
 def _confirm(entries: Sequence[LedgerEntry]) -> None:
     """Prints whether the board computes FP16, and whether it was faster, if that was asked."""
-    if not _BOARD.value or _quantization.PRESET.value != "fp16" or "speedup" not in entries[-1].details:
+    board = _target.board()
+    if board is None or _quantization.PRESET.value != "fp16" or "speedup" not in entries[-1].details:
         return
-    from tta_lite.boards.profile import get_board
     from tta_lite.guideline.half_precision import confirmed_by_rows
 
-    print(confirmed_by_rows(entries[0], entries[-1], get_board(_BOARD.value), runtime=_RUNTIME.value))
+    print(confirmed_by_rows(entries[0], entries[-1], board, runtime=_target.RUNTIME.value))
 
 
 def _ask_fp8(open_folder: Callable[[], RunFolder]) -> None:
@@ -128,7 +126,7 @@ def _ask_fp8(open_folder: Callable[[], RunFolder]) -> None:
         raise InputError("--preset=fp8_simulated answers with scores and needs --task. Received: nothing")
     _task.refuse(
         "with a preset that makes a file", _quantization.BACKEND, _quantization.REPAIRS, _quantization.PER_TENSOR,
-        _quantization.KEEP_FLOAT, _quantization.KEEP_16X8, _BOARD, _RUNTIME,
+        _quantization.KEEP_FLOAT, _quantization.KEEP_16X8, *_target.FLAGS,
     )  # fmt: skip
     source = _quantization.source()
     task = _task.find(edges_of(source.tflite))

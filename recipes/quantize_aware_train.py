@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from recipes import _app, _model, _task, _timing
+from recipes import _app, _model, _run, _target, _task, _timing
 from tta_lite.types import InputError
 
 _MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras or .h5 file of tf_keras.", required=True)
@@ -34,15 +34,11 @@ _FREEZE_RANGES = flags.DEFINE_float("freeze_ranges", 0.75, "Share of the trainin
 _CALIBRATION = flags.DEFINE_integer("calibration_images", 100, "Training pictures that the ranges begin with.", 1)
 _SPARSITY = flags.DEFINE_float("sparsity", None, "Share of the weights of each kernel that become and stay zero.", 0, 1)
 _CLUSTERS = flags.DEFINE_integer("clusters", None, "Values that each kernel keeps, 3 to 255.")
-_BOARD = flags.DEFINE_string("board", None, "The target, e.g. rk3399, must take the file.")
-_RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if not given.")
-_OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_model.FLAGS, *_timing.FLAGS, *_task.FLAGS]
-flags.adopt_module_key_flags(_model)
-flags.adopt_module_key_flags(_timing)
-flags.adopt_module_key_flags(_task)
+for _module in (_model, _target, _run, _timing, _task):
+    _FLAGS += _module.FLAGS
+    flags.adopt_module_key_flags(_module)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -54,21 +50,17 @@ def main(argv: Sequence[str]) -> None:
     plan = QuantizationAware(
         _FREEZE_BATCH_NORM.value, _FREEZE_RANGES.value, _CALIBRATION.value, _SPARSITY.value, _CLUSTERS.value
     )
-    from tta_lite.boards.profile import get_board
     from tta_lite.guideline.quantize_aware import AWARE, take_quantization_aware
-    from tta_lite.report.environment import describe_run
-    from tta_lite.report.run_folder import RunFolder
     from tta_lite.tasks.calibration import checked_calibration
     from tta_lite.training.fit import FitSettings
 
     logging.set_verbosity(logging.WARNING)
-    runtime = get_board(_BOARD.value).runtime(_RUNTIME.value) if _BOARD.value else None
+    runtime = _target.runtime()
     fit = FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=_task.SEED.value)
     model = _model.read(_MODEL.value)
     task = _task.find(model)
     checked_calibration(task, plan.calibration_images, seed=_task.SEED.value)
-    values = {holder.name: holder.value for holder in _FLAGS}
-    folder = RunFolder.open(_OUT.value, describe_run(values, recipe="quantize_aware_train", seed=_task.SEED.value))
+    folder = _run.open_folder("quantize_aware_train", _FLAGS, seed=_task.SEED.value)
     entries = take_quantization_aware(model, task, plan, folder, fit, _timing.rules(), runtime=runtime)
     _task.show(AWARE, entries, folder, task)
 

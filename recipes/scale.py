@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
-from recipes import _app, _model, _pose_data, _timing
+from recipes import _app, _model, _pose_data, _run, _timing
 from tta_lite.types import InputError
 
 if TYPE_CHECKING:
@@ -39,20 +39,17 @@ _BOTTLENECK = flags.DEFINE_integer("bottleneck", 64, "--pose: channels of the PC
 _EPOCHS = flags.DEFINE_integer("epochs", 1, "--pose: passes over the training set.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "--pose: of Adam; it falls at 9/14 and 12/14.")
 _SEED = flags.DEFINE_integer("seed", 0, "--pose: of weights, order and augmentation.", 0, 2**32 - 1)
-_OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 _BOARD = _timing.define_board()
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_model.FLAGS, *_pose_data.FLAGS, *_timing.FLAGS]
-for _module in (_model, _pose_data, _timing):
+for _module in (_model, _run, _pose_data, _timing):
+    _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags, builds the grid, prints the table."""
     from tta_lite.guideline.grid import grid_table, scaling_grid
-    from tta_lite.report.environment import describe_run
-    from tta_lite.report.run_folder import RunFolder
 
     logging.set_verbosity(logging.WARNING)
     _timing.refuse_board_without_connection()
@@ -61,12 +58,11 @@ def main(argv: Sequence[str]) -> None:
         raise InputError(f"Expected one of --model, --network and --pose. Received: {', '.join(given) or 'none'}")
     widths, depths, resolutions = _numbers(_WIDTHS, float), _numbers(_DEPTHS, float), _numbers(_RESOLUTIONS, int)
     network: Any = _model.read(_MODEL.value) if _MODEL.value else _NETWORK.value or _pose_net
-    values = {holder.name: holder.value for holder in _FLAGS}
 
     @functools.cache
     def folder() -> RunFolder:
         # Opened when all sizes are known to be possible: a mistake must not get into a new one.
-        return RunFolder.open(_OUT.value, describe_run(values, recipe="scale", seed=_SEED.value))
+        return _run.open_folder("scale", _FLAGS, seed=_SEED.value)
 
     accuracy = _training(folder) if _POSE.value else None
     cells = scaling_grid(

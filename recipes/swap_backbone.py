@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from recipes import _app, _model, _task, _timing
+from recipes import _app, _distil, _model, _run, _task, _timing
 from tta_lite.types import PRESETS, InputError
 
 if TYPE_CHECKING:
@@ -40,13 +40,11 @@ _RUNTIME = flags.DEFINE_string("runtime", None, "Of the board, e.g. armnn; its u
 _PRESET = flags.DEFINE_enum("preset", "fp32", PRESETS, "Of the export that is planned: what the board is asked for.")
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training, with --task.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
-_OUT = flags.DEFINE_string("out", None, "The run folder.", required=True)
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
-_FLAGS += [*_model.FLAGS, *_timing.FLAGS, *_task.FLAGS]
-flags.adopt_module_key_flags(_model)
-flags.adopt_module_key_flags(_timing)
-flags.adopt_module_key_flags(_task)
+for _module in (_model, _distil, _run, _timing, _task):
+    _FLAGS += _module.FLAGS
+    flags.adopt_module_key_flags(_module)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -57,34 +55,33 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.guideline.checks import ops_check
     from tta_lite.models.backbones import LIGHT_BACKBONES
     from tta_lite.report import table
-    from tta_lite.report.environment import describe_run
-    from tta_lite.report.run_folder import RunFolder
     from tta_lite.transforms.backbone import swap_backbone
 
     if _task.TASK.value and (_COMPARE.value or _PRESET.value != "fp32"):
         raise InputError("--task trains one network and exports it in float32. Received: it and --compare or --preset")
     if not _task.TASK.value:
-        _task.refuse_without_task(_EPOCHS, _LEARNING_RATE)
+        _task.refuse_without_task(_EPOCHS, _LEARNING_RATE, *_distil.FLAGS)
+    else:
+        _distil.check(True)
     logging.set_verbosity(logging.WARNING)
     board = get_board(_BOARD.value) if _BOARD.value else None
     model = _model.read(_MODEL.value)
     rules = _timing.rules()
-    recipe = describe_run({holder.name: holder.value for holder in _FLAGS}, recipe="swap_backbone")
     if _COMPARE.value:
         contenders = structure.compare_backbones(
             model, board, _CANDIDATES.value or LIGHT_BACKBONES, runtime=_RUNTIME.value, cut=_CUT.value, rules=rules
         )
-        folder = RunFolder.open(_OUT.value, recipe)
+        folder = _run.open_folder("swap_backbone", _FLAGS)
         text = structure.contenders_table(contenders)
         folder.write_text("table.md", text)
         print(text)
         return
     check = ops_check(board, runtime=_RUNTIME.value, preset=_PRESET.value) if board else None
     if _task.TASK.value:
-        _train(model, board, check, recipe)
+        _train(model, board, check)
         return
     swap = swap_backbone(model, _BACKBONE.value, _CUT.value, weights=_WEIGHTS.value, check=check)
-    folder = RunFolder.open(_OUT.value, recipe)
+    folder = _run.open_folder("swap_backbone", _FLAGS)
     print(f"cut after {', '.join(swap.cut)}; in their place {', '.join(swap.features)} of {_BACKBONE.value}")
     for added in swap.added:
         print(f"added {added.layer}: {added.why}")
@@ -103,16 +100,15 @@ def _train(
     model: keras.Model,
     board: BoardProfile | None,
     check: Callable[[keras.Model, str], None] | None,
-    recipe: dict[str, object],
 ) -> None:
     from tta_lite.guideline.bench import Trial
     from tta_lite.guideline.reasons import reason
-    from tta_lite.report.run_folder import RunFolder
     from tta_lite.tasks.find import normalisation_of
     from tta_lite.transforms.backbone import swap_backbone
     from tta_lite.types import Candidate
 
     task = _task.find(model)
+    _distil.try_teacher(model, task)
     told: list[str] = []
 
     def make() -> Candidate:
@@ -125,8 +121,9 @@ def _train(
         return Candidate(swap.model, trail=(f"G1 {_BACKBONE.value}",))
 
     label = reason("label_pretrained" if _WEIGHTS.value else "label_random", name=_BACKBONE.value)
-    trial = Trial(_BACKBONE.value, label, make, _EPOCHS.value)
-    folder = RunFolder.open(_OUT.value, recipe)
+    teaching = _distil.teaching(_EPOCHS.value)
+    trial = Trial(_BACKBONE.value, label, make, _EPOCHS.value, teaching=teaching)
+    folder = _run.open_folder("swap_backbone", _FLAGS)
     runtime = board.runtime(_RUNTIME.value) if board else None
     _task.take(
         "G1", model, task, trial, folder, _timing.rules(), learning_rate=_LEARNING_RATE.value, runtime=runtime,

@@ -126,13 +126,26 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """A score (0..100), its name and its 95 % interval. ``parts`` holds e.g. one score a joint."""
+    """A score (0..100), its name and its 95 % interval.
+
+    Attributes:
+      value: all that is correct over all that counts, in percent.
+      metric: its name.
+      interval: 95 %, low and high.
+      parts: e.g. one score a joint.
+      examples: how many were scored.
+      counted: [N] of each example, how many things count in it, such as joints; None: not told.
+      correct: [N] how many of them are right. Two scores of the same examples can be compared with it, see
+        `tta_lite.tasks.paired`.
+    """
 
     value: float
     metric: str
     interval: tuple[float, float]
     parts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     examples: int = 0
+    counted: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
+    correct: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         low, high = self.interval

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tests.guideline.made_up import Figures, MadeUpBench
 from tta_lite.boards.profile import get_board
 from tta_lite.compat import keras
-from tta_lite.guideline.bench import START, State, Step
+from tta_lite.guideline.bench import START, State, Step, Teaching
 from tta_lite.guideline.checks import ops_check
 from tta_lite.guideline.settings import CLAUSES, Setting, Settings
 from tta_lite.guideline.steps import guideline_steps
@@ -123,6 +123,17 @@ def test_full_integers_go_ahead_of_weights_alone():
     assert [(trial.name, trial.ahead) for trial in trials] == [("int8", 1), ("dynamic", 0)]
 
 
+def test_fewer_different_weights_only_where_the_zip_may_stay_too_large():
+    # 900 KiB of zip before: 8 bits are counted on to halve it.
+    chosen = setting()
+    assert [one.name for one in the("G3", chosen).trials(state(Budget(max_zip_kib=450)))] == ["int8", "dynamic"]
+    few = the("G3", chosen).trials(state(Budget(max_zip_kib=449)))
+    assert [one.name for one in few] == ["int8", "int8-5bits", "dynamic"]
+    export = few[1].make().export
+    assert (export.preset, export.weight_bits, export.repairs) == ("int8", 5, ("bias_correction",))
+    assert few[1].label == "full integers (int8), weights of 5 bits"
+
+
 def test_integers_without_calibration_images_are_weights_alone():
     found = the("G3", setting(calibrates=False))
     assert [trial.name for trial in found.trials(state(SLOW, model=net()))] == ["dynamic"]
@@ -150,20 +161,31 @@ def test_channels_only_if_latency_binds():
     assert why("channels", setting(), state(both)) == why("G5", setting(), state(both)) == []
 
 
-def test_what_loses_channels_is_taught_by_the_row_before_it():
+def test_what_loses_channels_is_taught_by_the_unmodified_network():
     at = dataclasses.replace(state(SLOW, G2=Figures(ms=80)), candidate=Candidate(net(), trail=("G2",)))
     trials = the("channels", setting(channels=(0.7, 0.4), criterion="l1_norm", finetune_epochs=3)).trials(at)
     assert [(trial.name, trial.epochs, trial.rate) for trial in trials] == [
         ("channels0.7", 3, 0.3), ("channels0.4", 3, 0.3)
     ]  # fmt: skip
-    assert {trial.teaching.row for trial in trials} == {"G2"}
+    assert {(trial.teaching.row, trial.teaching.control) for trial in trials} == {("none", True)}
     made = trials[1].make()
     assert made.trail == ("G2", "channels 40% of the MACs")
     filters = [made.model.get_layer(name).filters for name in ("conv", "deep")]
     assert all(one % 8 == 0 for one in filters) and count(made.model).macs <= 0.4 * count(net()).macs
     assert made.model.output_shape == (None, 4)
-    (alone,) = the("channels", setting(channels=(0.7,), distil=False)).trials(at)
+    (alone,) = the("channels", setting(channels=(0.7,), teaching=None)).trials(at)
     assert alone.teaching is None
+
+
+def test_what_g1_and_g2_train_is_taught_by_the_unmodified_network():
+    for name in ("G1", "G2"):
+        for wanted in (True, False):
+            chosen = setting(backbones=("mobilenet_v2",), macs=(0.5,), teaching=Teaching(START, control=wanted))
+            (trial,) = the(name, chosen).trials(state(SLOW, model=net()))
+            assert (trial.teaching.row, trial.teaching.control) == ("none", wanted) and trial.epochs
+    untrained = setting(macs=(0.5,), trains=False)
+    (trial,) = the("G2", untrained).trials(state(SLOW, model=net()))
+    assert trial.teaching is None and not trial.epochs
 
 
 def test_channels_are_a_multiple_of_what_the_cores_compute_at_once():

@@ -53,7 +53,7 @@ max_accuracy_drop = 60
 backbones = ["resnet18"]
 macs = [0.6]
 epochs = 1
-finetune_epochs = 3
+finetune_epochs = 2
 batch_size = 8
 mirror = false
 rounds = 1
@@ -96,6 +96,10 @@ def test_it_decides_explains_and_stops(place, whole):
         "G3": "taken", "G4": "skipped",
     }  # fmt: skip
     assert "The budget is met by G3: file" in whole
+    # What the unmodified network brought as a teacher.
+    assert rows["G2"]["details"]["distillation"]["row"] == "none"
+    assert "by the same training" in rows["G2"]["details"]["note"]
+    assert "by the same training" in (place / "whole/report.html").read_text()
     assert "no Deconv of stride 2" in rows["subpixel"]["why"]
     assert "no limit on the latency is broken" in rows["channels"]["why"]
     assert "G3 was taken at" in rows["G4"]["why"]

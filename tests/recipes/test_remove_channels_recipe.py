@@ -100,7 +100,7 @@ def test_the_step_by_itself_gives_the_files_of_the_ladder(run, net, tmp_path):
     assert not sketch.fault and sketch.report.macs < entry.report.macs
     # By another process, which knows of the teacher what the folder says.
     inside = bench().finish("channels", trial.name)
-    assert "Fine-tuned with none as its teacher (distillation, weight 0.5)." in inside.details["note"]
+    assert "with none as its teacher (distillation, weight 0.5)" in inside.details["note"]
     bench().keep("channels", trial.name)
     code, out, err = run(
         net, TASK, "--macs=0.7", "--finetune_epochs=1", "--calibration_images=4", "--seed=3", "--board=rk3399",
@@ -119,7 +119,7 @@ def test_the_step_by_itself_gives_the_files_of_the_ladder(run, net, tmp_path):
 def test_without_a_teacher_it_learns_something_else(run, net, tmp_path):
     """And by a criterion that asks no loss."""
     found = []
-    for more in (("--nodistil",), ()):
+    for more in (("--nodistil",), ("--nodistil_control",)):
         folder = tmp_path / str(len(found))
         code, _, err = run(
             net, TASK, "--criterion=hrank", "--macs=0.7", "--finetune_epochs=1", "--calibration_images=4", *more,
@@ -127,7 +127,7 @@ def test_without_a_teacher_it_learns_something_else(run, net, tmp_path):
         )  # fmt: skip
         assert code == 0, err
         found.append((folder / "run/steps/01-channels/model.tflite").read_bytes())
-        assert ("teacher" in rows(folder)[1]["details"]["note"]) == (not more)
+        assert ("teacher" in rows(folder)[1]["details"]["note"]) == (more != ("--nodistil",))
     assert found[0] != found[1]
 
 
@@ -137,6 +137,11 @@ def test_without_a_teacher_it_learns_something_else(run, net, tmp_path):
         (("--macs=0.5", "--params=0.5"), "One target: --macs, --params or --latency_ms. Received: 2"),
         (("--finetune_epochs=1",), "--finetune_epochs means something only with --task"),
         ((TASK, "--nodistil", "--temperature=2"), "--temperature means something only with --distil"),
+        (
+            (TASK, "--finetune_epochs=0", "--distil_control"),
+            "--distil_control means something only where there is a training",
+        ),
+        ((TASK, "--teacher=none.onnx"), "--teacher must be a file, or the folder of a SavedModel. Received: none.onnx"),
         ((TASK, "--images=a.npy"), "--images are for a network without a --task"),
         (("--criterion=size",), "Argument `criterion` must be one of l1_norm"),
         (("--criterion=taylor",), "needs"),

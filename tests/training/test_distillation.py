@@ -18,6 +18,7 @@ from tta_lite.models.backbones import MINUS_ONE_TO_ONE
 from tta_lite.tasks.classification import ClassificationTask
 from tta_lite.tasks.heatmaps import JointsMSE
 from tta_lite.training.distillation import Distillation, softened_divergence
+from tta_lite.training.distillation_terms import AttentionTransfer, Hint
 from tta_lite.training.fit import FitSettings, fit
 from tta_lite.training.pruning import Pruning, sparsity
 from tta_lite.types import Candidate, InputError
@@ -125,18 +126,20 @@ def test_one_step_is_that_of_the_weighted_sum(tmp_path):
 
 @pytest.fixture(scope="module")
 def taught(make_net, make_task, tmp_path_factory):
-    """-> folder, teacher, its weights before, candidate after two epochs."""
+    """-> folder, plan, the teacher's weights before, candidate after two epochs; a regressor learns beside it."""
     folder, teacher = tmp_path_factory.mktemp("taught"), make_net()
     keras.utils.set_random_seed(5)
     teacher.set_weights([weight + np.random.normal(0, 0.05, weight.shape) ** 2 for weight in teacher.get_weights()])
     before = teacher.get_weights()
-    given = dataclasses.replace(TWO, distillation=Distillation(teacher))
-    return folder, teacher, before, fit(Candidate(make_net()), make_task(), given, folder, write=silent)
+    plan = Distillation(teacher, terms=(AttentionTransfer(1.0), Hint(0.1)))
+    given = dataclasses.replace(TWO, distillation=plan)
+    return folder, plan, before, fit(Candidate(make_net()), make_task(), given, folder, write=silent)
 
 
 def test_the_teacher_is_only_asked(taught, make_net):
     """Its batch norms take the moving statistics and leave them; nothing of it is in what was trained."""
-    _, teacher, before, after = taught
+    _, plan, before, after = taught
+    teacher = plan.teacher
     assert all(np.array_equal(a, b) for a, b in zip(teacher.get_weights(), before, strict=True))
     assert teacher.trainable_variables
     net = make_net()
@@ -175,12 +178,12 @@ def test_its_own_double_teaches_nothing(make_net, make_task, same, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_weights_stopped_or_not(taught, make_net, make_task, same, interrupt, tmp_path):
-    folder, teacher, _, after = taught
-    given = dataclasses.replace(TWO, distillation=Distillation(teacher))
+    folder, plan, _, after = taught
+    given = dataclasses.replace(TWO, distillation=plan)
     interrupt(fit, Candidate(make_net()), make_task(), given, tmp_path, epoch=1)
     again = fit(Candidate(make_net()), make_task(), given, tmp_path, write=silent)
     assert same(after.model, again.model)
-    kept = ("loss", "distillation", "val_loss")
+    kept = ("loss", "distillation", "at", "hint", "val_loss")
     assert [[row[key] for key in kept] for row in history(folder)] == [
         [row[key] for key in kept] for row in history(tmp_path)
     ]
@@ -194,6 +197,7 @@ def test_a_network_in_16_bits_learns_from_a_teacher_in_32(make_net, make_task, t
     assert 0 < float(history(tmp_path)[0]["distillation"]) < 1
 
 
+@pytest.mark.slow
 def test_replicas_learn_what_one_device_learns(make_net, make_task, tmp_path):
     given = FitSettings(1, tensorboard=False, distillation=Distillation(make_net()))
     weights = []
@@ -206,6 +210,7 @@ def test_replicas_learn_what_one_device_learns(make_net, make_task, tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_pruned_network_has_a_teacher_too(make_net, make_task, tmp_path):
     given = FitSettings(1, tensorboard=False, pruning=Pruning(0.5), distillation=Distillation(make_net()))
     after = fit(Candidate(make_net()), make_task(), given, tmp_path, write=silent).model
@@ -215,7 +220,7 @@ def test_a_pruned_network_has_a_teacher_too(make_net, make_task, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"weight": 0}, "weight"), ({"weight": 1.5}, "weight"), ({"temperature": 0.0}, "temperature"),
-     ({"teacher": "net.keras"}, "float network")],
+     ({"teacher": "net.keras"}, "float network"), ({"weight": 0, "terms": ()}, "weight"), ({"terms": ("at",)}, "'at'")],
 )  # fmt: skip
 def test_a_plan_that_cannot_be(change, words):
     with pytest.raises(InputError, match=words):

@@ -8,6 +8,7 @@ prints a line an architecture: its groups, those that are fixed, what changed, t
 from __future__ import annotations
 
 import collections
+import gc
 import re
 import time
 
@@ -30,6 +31,14 @@ HEAVY = (
 ALL = sorted((name for name, value in vars(A).items() if name[0].isupper() and callable(value)), key=lambda name: (
     HEAVY.index(name) + 1 if name in HEAVY else 0, name
 ))  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    """Gives the memory back: the largest of these networks need most of what a small machine has."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
 
 
 def pictures(size: int, count: int = 8) -> np.ndarray:

@@ -70,7 +70,7 @@ def take_alone(
             raise InputError(f"{step} by {trial.label} cannot be taken here. Received: {spoken(sketch.fault)}")
         bench.remember(step, {"trials": [{"name": trial.name, "status": "promising"}]})
     entry = bench.finish(step, trial.name)
-    entry = dataclasses.replace(entry, name=step, clause=clause or CLAUSES[step])
+    entry = dataclasses.replace(entry, name=step, clause=CLAUSES[step] if clause is None else clause)
     if entry.details.get("fault"):
         entries = [first, dataclasses.replace(entry, why=str(entry.details["fault"]))]
         rows = time_together(entries[:1], {START: bench.file(START)}, rules) + entries[1:]

@@ -24,14 +24,22 @@ class Teaching:
     """From whom a trial learns while it is trained, see `tta_lite.training.distillation.Distillation`.
 
     Attributes:
-      row: that was taken, whose network is the teacher.
-      weight: of its answers, above 0 and at most 1.
+      row: that was taken, whose network is the teacher;
+      weight: of its answers, above 0 and at most 1; 0 beside `terms`.
       temperature: of classes.
+      control: it is trained without the teacher too, and the more accurate of the two is kept.
+      file: the teacher instead of a row's network, anything that `tta_lite.export.teachers.load_teacher` reads.
+      terms: what is learnt from it besides: a name of `tta_lite.training.distillation_terms.TERMS` and its weight.
+      pairs: (layer of the network, layer of the teacher) for `terms`; none: the last layers of each size of both.
     """
 
     row: str
     weight: float = 0.5
     temperature: float = 4.0
+    control: bool = False
+    file: str = ""
+    terms: tuple[tuple[str, float], ...] = ()
+    pairs: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

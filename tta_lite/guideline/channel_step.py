@@ -7,7 +7,7 @@ import functools
 
 from tta_lite.boards.features import channel_multiple
 from tta_lite.guideline import budget as budgets
-from tta_lite.guideline.bench import State, Teaching, Trial
+from tta_lite.guideline.bench import State, Trial
 from tta_lite.guideline.reasons import Reason, reason
 from tta_lite.guideline.settings import Setting
 from tta_lite.guideline.structure_steps import factor_images
@@ -28,7 +28,6 @@ def latency_binds(setting: Setting, state: State) -> list[Reason]:
 def channel_trials(setting: Setting, state: State) -> list[Trial]:
     """-> the network with fewer channels, down to shares of its MACs."""
     chosen = setting.settings
-    teaching = Teaching(state.current) if chosen.distil else None
 
     def make(share: float) -> Candidate:
         return with_fewer_channels(setting, state.candidate, share)
@@ -40,7 +39,7 @@ def channel_trials(setting: Setting, state: State) -> list[Trial]:
             functools.partial(make, share),
             epochs=chosen.finetune_epochs,
             rate=chosen.finetune_rate,
-            teaching=teaching,
+            teaching=chosen.teaching,
         )
         for share in chosen.channels
     ]

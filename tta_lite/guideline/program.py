@@ -186,7 +186,9 @@ def plan(model: keras.Model, task: Task, request: Request, known: Preflight) -> 
 
 def _passes(trial: Trial) -> float:
     """-> epochs of training; a teacher is asked in each step, which is a third of a step of its own."""
-    return trial.epochs * (1 if trial.teaching is None else 4 / 3)
+    if trial.teaching is None:
+        return trial.epochs
+    return trial.epochs * (4 / 3 + trial.teaching.control)
 
 
 def first_state(model: keras.Model, request: Request) -> State:

@@ -144,7 +144,16 @@ ENGLISH: dict[str, str] = {
     "label_sparse": "{label}, {share} sparse",
     # What a row's reader should know.
     "note_zeros": "{share} of the weights of convolutions are zero.",
-    "note_taught": "Fine-tuned with {row} as its teacher (distillation, weight {weight}).",
+    "note_taught": "Trained with {row} as its teacher (distillation, weight {weight}).",
+    "note_taught_gain": (
+        "Trained with {row} as its teacher (distillation, weight {weight}), which brought {gain} points: {taught} with "
+        "it, {alone} without, by the same training."
+    ),
+    "note_taught_loss": (
+        "Trained without a teacher: with {row} as its teacher (distillation, weight {weight}) it gained {gain} points, "
+        "{taught} instead of {alone} by the same training."
+    ),
+    "note_no_teacher": "Trained without a teacher: {fault}",
     "note_trained": "Trained in {policy} ({why}).",
     "note_uncounted": "MACs are not counted for {ops}.",
     "note_undelegated": (

@@ -10,6 +10,7 @@ import numpy as np
 
 from tta_lite.boards.profile import BoardProfile
 from tta_lite.compat import keras
+from tta_lite.guideline.bench import START, Teaching
 from tta_lite.guideline.reasons import Reason, reason
 from tta_lite.models.backbones import LIGHT_BACKBONES, Normalisation, get_backbone
 from tta_lite.training.precision import AUTO, choose_policy
@@ -28,6 +29,9 @@ CLAUSES: Mapping[str, str] = {
     "G3": "6.2.1",
     "G4": "6.2.2",
 }
+
+# The report then shows what the teacher brought.
+BY_UNMODIFIED = Teaching(START, control=True)
 
 
 def _none(count: int) -> Sequence[tuple[np.ndarray, np.ndarray]]:
@@ -48,7 +52,7 @@ class Settings:
       macs: of G2: shares of the network's MACs that are left.
       channels: of the step of that name: shares of the network's MACs that are left.
       criterion: by which channels are chosen, a key of `tta_lite.transforms.channels.criteria.CRITERIA`.
-      distil: whether a network that lost channels also learns from the one before it.
+      teaching: from whom a network that G1, G2 or the loss of channels has changed also learns; None: from nobody.
       sparsities: of G5.
       calibration_images: of G3.
       epochs: of training after G1, which starts anew.
@@ -63,7 +67,7 @@ class Settings:
     macs: tuple[float, ...] = (0.7, 0.5, 0.35)
     channels: tuple[float, ...] = (0.7, 0.5)
     criterion: str = "taylor"
-    distil: bool = True
+    teaching: Teaching | None = BY_UNMODIFIED
     sparsities: tuple[float, ...] = (0.5, 0.8)
     calibration_images: int = 100
     epochs: int = 10

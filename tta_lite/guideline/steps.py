@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tta_lite.guideline import budget as budgets
 from tta_lite.guideline.bench import State, Step, Trial
 from tta_lite.guideline.channel_step import channel_trials, latency_binds
-from tta_lite.guideline.export_steps import after_integers, half, integers, takes_int8
+from tta_lite.guideline.export_steps import ZIP_GAIN, after_integers, half, integers, takes_int8
 from tta_lite.guideline.pruning_step import memory_binds, sparsities
 from tta_lite.guideline.reasons import Reason, reason
 from tta_lite.guideline.settings import CLAUSES, Setting
@@ -16,7 +16,7 @@ from tta_lite.guideline.structure_steps import backbones, factors, has_deconvs, 
 
 # What 8 bits can be counted on to divide. A large file they divide by 3.9, one of 500 KiB by 2.3, for its frame stays;
 # latency by 1.9 or, in a net of a fifth of a millisecond, by nothing (docs/case_study.md, docs/guideline.md).
-INT8_GAINS = {"latency": 1.0, "size": 2.2, "zip": 2.0, "memory": 1.5}
+INT8_GAINS = {"latency": 1.0, "size": 2.2, "zip": ZIP_GAIN, "memory": 1.5}
 
 
 def guideline_steps(setting: Setting) -> list[Step]:

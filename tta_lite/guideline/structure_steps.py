@@ -38,6 +38,7 @@ def backbones(setting: Setting, state: State) -> list[Trial]:
             reason("label_pretrained" if name in setting.settings.weights else "label_random", name=name),
             functools.partial(make, name),
             epochs=setting.settings.epochs,
+            teaching=setting.settings.teaching,
             ahead=int(name in setting.settings.weights),
         )
         for name in setting.settings.backbones
@@ -61,6 +62,7 @@ def factors(setting: Setting, state: State) -> list[Trial]:
             functools.partial(make, share),
             epochs=setting.settings.finetune_epochs if setting.trains else 0,
             rate=setting.settings.finetune_rate,
+            teaching=setting.settings.teaching if setting.trains else None,
         )
         for share in setting.settings.macs
     ]

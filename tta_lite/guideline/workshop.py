@@ -27,7 +27,8 @@ from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, TR
 from tta_lite.guideline.checks import as_if_trained, missing_ops
 from tta_lite.guideline.delegated import delegation_note
 from tta_lite.guideline.progress import Scoring, Tell, Timed, Trained, untold
-from tta_lite.guideline.reasons import Reason, Said, UnusableError, all_of, fault_of, reason, said_in, with_said
+from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, reason, said_in, with_said
+from tta_lite.guideline.taught import Taught, teacher_for, teacher_name, weights_of
 from tta_lite.measure.benchmark import Comparison, benchmark, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
@@ -36,18 +37,20 @@ from tta_lite.measure.predict import predict
 from tta_lite.tasks.calibration import checked_calibration
 from tta_lite.tasks.stream import first_inputs
 from tta_lite.training.callbacks import EpochsDone
-from tta_lite.training.distillation import Distillation
 from tta_lite.training.fit import FitSettings, fit, training_seconds
 from tta_lite.training.pruning import Pruning, sparsity
 from tta_lite.training.pruning_policies import LayerPolicy
 from tta_lite.training.quantization_aware import is_quantization_aware, plain_network
 from tta_lite.training.quantization_files import load_trained, ranges_file, save_trained
 from tta_lite.training.quantization_plan import QuantizationAware
-from tta_lite.types import FP32, Candidate, ExportSpec, InputError, LedgerEntry, Task, Verdict
+from tta_lite.types import FP32, Accuracy, Candidate, ExportSpec, InputError, LedgerEntry, Task, Verdict
 
 # Of a trial: the untrained network, what it is, what was measured of the finished one; of a row: what to go on with.
 OUTLINE, RECORD, FINISHED, PROGRESS = "start.keras", "candidate.json", "finished.json", "trials.json"
 TRIALS = "trials"
+# The training of a setting, and the same without its teacher.
+ALONE = f"{TRAINING}_alone"
+TRAININGS = (TRAINING, ALONE)
 
 
 class StepFolders(Protocol):
@@ -154,21 +157,24 @@ class Workshop:
         if (folder / FINISHED).is_file():
             return LedgerEntry.from_json(json.loads((folder / FINISHED).read_text(encoding="utf-8")))
         needs = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        began = time.monotonic() - training_seconds(folder / TRAINING)
+        began = time.monotonic() - sum(training_seconds(folder / name) for name in TRAININGS)
         if (folder / MODEL).is_file():
             candidate = self._load(folder, MODEL)
         else:
-            candidate = self._trained(self._load(folder, OUTLINE), needs, folder, f"{row} {trial}")
+            candidate, learnt = self._trained(self._load(folder, OUTLINE), needs, folder, f"{row} {trial}")
+            needs |= learnt
             self._save(folder, MODEL, candidate, needs)
-            shutil.rmtree(folder / TRAINING / "checkpoints", ignore_errors=True)
+            for name in TRAININGS:
+                shutil.rmtree(folder / name / "checkpoints", ignore_errors=True)
         if needs["epochs"]:
             atomic_write(folder / FILE, self._export(candidate))
         label = reason("label_file", label=said_in(needs, "label"), preset=candidate.export.preset)
         entry = self._scored(row, candidate, folder, label, began)
         plan = needs.get("quantization") or {}
-        if teaching := needs.get("teaching"):
-            taught = reason("note_taught", row=teaching["row"], weight=f"{teaching['weight']:g}")
-            entry = _noted(entry, taught)
+        if "learnt" in needs:
+            entry = _noted(entry, said_in(needs, "learnt"))
+        if "distillation" in needs:
+            entry = dataclasses.replace(entry, details={**entry.details, "distillation": needs["distillation"]})
         if needs["sparsity"] is not None or plan.get("sparsity") is not None:
             zeros = reason("note_zeros", share=f"{sparsity(plain_network(candidate.model)):.1%}")
             entry = _noted(entry, zeros)
@@ -254,9 +260,12 @@ class Workshop:
             self._images[count] = checked_calibration(self.task, count, seed=self.settings.seed)[0] if count else []
         return self._images[count]
 
-    def _trained(self, candidate: Candidate, needs: Mapping[str, Any], folder: Path, label: str) -> Candidate:
+    def _trained(
+        self, candidate: Candidate, needs: Mapping[str, Any], folder: Path, label: str
+    ) -> tuple[Candidate, dict[str, Any]]:
+        """-> the trained network, and what is to be told of its teacher."""
         if not needs["epochs"]:
-            return candidate
+            return candidate, {}
         settings = dataclasses.replace(
             self.settings,
             epochs=needs["epochs"],
@@ -264,15 +273,37 @@ class Workshop:
             precision=needs["precision"],
             pruning=_pruning(needs),
             quantization=QuantizationAware(**needs["quantization"]) if needs.get("quantization") else None,
-            distillation=self._teacher(needs.get("teaching")),
         )
-        watchers = [EpochsDone(lambda done, count, logs: self.tell(Trained(done, count, logs)))]
-        return fit(candidate, self.task, settings, folder / TRAINING, label=label, callbacks=watchers, write=self.write)
-
-    def _teacher(self, teaching: Mapping[str, Any] | None) -> Distillation | None:
+        teaching = needs.get("teaching")
         if not teaching:
-            return None
-        return Distillation(self.load(teaching["row"]).model, teaching["weight"], teaching["temperature"])
+            return self._fit(candidate, settings, folder / TRAINING, label), {}
+        distillation, fault = teacher_for(candidate.model, teaching, self.load, self.task)
+        if fault is not None:
+            return self._fit(candidate, settings, folder / TRAINING, label), with_said("learnt", fault)
+        taught = dataclasses.replace(settings, distillation=distillation)
+        if not teaching.get("control"):
+            learnt = reason("note_taught", row=teacher_name(teaching), weight=weights_of(teaching))
+            return self._fit(candidate, taught, folder / TRAINING, label), with_said("learnt", learnt)
+        pupil = self._fit(candidate, taught, folder / TRAINING, label, (0, 2))
+        alone = self._fit(candidate, settings, folder / ALONE, f"{label}, without a teacher", (1, 2))
+        found = Taught(self._keras_score(pupil.model), self._keras_score(alone.model))
+        told = {**with_said("learnt", found.note(teaching)), "distillation": {**teaching, **found.record()}}
+        return (pupil if found.keeps_teacher else alone), told
+
+    def _fit(
+        self, candidate: Candidate, settings: FitSettings, workdir: Path, label: str, part: tuple[int, int] = (0, 1)
+    ) -> Candidate:
+        """-> trained; `part` is the number of this training, and how many there are of the setting."""
+        number, of = part
+
+        def tell(done: float, count: int, logs: Mapping[str, float]) -> None:
+            self.tell(Trained(done + number * count, of * count, logs))
+
+        return fit(candidate, self.task, settings, workdir, label=label, callbacks=[EpochsDone(tell)], write=self.write)
+
+    def _keras_score(self, model: keras.Model) -> Accuracy:
+        predict = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+        return self.task.score(lambda batch: np.asarray(predict(batch)))
 
     def _scored(self, row: str, candidate: Candidate, folder: Path, label: Said, began: float) -> LedgerEntry:
         file = folder / FILE
@@ -292,8 +323,7 @@ class Workshop:
         self.tell(Scoring())
         self.write(f"{row}: scoring {details['label']} through the interpreter")
         accuracy = self.task.score(TFLitePredictor(tflite))
-        predict = tf.function(lambda batch: candidate.model(batch, training=False), reduce_retracing=True)
-        keras_accuracy = self.task.score(lambda batch: np.asarray(predict(batch)))
+        keras_accuracy = self._keras_score(candidate.model)
         notes: list[Said] = [delegation_note(tflite)]
         if counts.uncounted:
             notes.append(reason("note_uncounted", ops=", ".join(counts.uncounted)))
@@ -306,7 +336,7 @@ class Workshop:
         return LedgerEntry(row, "", Verdict.TAKEN, "", report, time.monotonic() - began, details)
 
 
-def _noted(entry: LedgerEntry, note: Reason) -> LedgerEntry:
+def _noted(entry: LedgerEntry, note: Said) -> LedgerEntry:
     """-> the entry with one more sentence before its note."""
     said = with_said("note", all_of([note, said_in(entry.details, "note")], "then"))
     return dataclasses.replace(entry, details={**entry.details, **said})

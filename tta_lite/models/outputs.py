@@ -17,5 +17,8 @@ def ends_in_softmax(model: keras.Model) -> bool:
     last = model.get_layer(model.output_names[0])
     if isinstance(last, keras.Model):
         return ends_in_softmax(last)
+    if isinstance(last, keras.layers.Wrapper):
+        # Those of pruning and of quantisation-aware training give what is in them.
+        last = last.layer
     activation = getattr(last, "activation", None)
     return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax

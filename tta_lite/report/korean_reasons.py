@@ -137,7 +137,16 @@ SENTENCES: dict[str, str] = {
     "label_sparse": "{label}, 희소율 {share}",
     # What a row's reader should know.
     "note_zeros": "합성곱 가중치의 {share}가 0임.",
-    "note_taught": "{row} 행의 신경망을 교사로 하여 미세 조정함(지식 증류, 비중 {weight}).",
+    "note_taught": "{row} 행의 신경망을 교사로 하여 학습함(지식 증류, 비중 {weight}).",
+    "note_taught_gain": (
+        "{row} 행의 신경망을 교사로 하여 학습함(지식 증류, 비중 {weight}). 교사로 얻은 것은 {gain}점: 같은 학습에서 "
+        "교사가 있으면 {taught}, 없으면 {alone}."
+    ),
+    "note_taught_loss": (
+        "교사 없이 학습함: {row} 행의 신경망을 교사로 하면(지식 증류, 비중 {weight}) 같은 학습에서 {alone} 대신 "
+        "{taught}로 {gain}점."
+    ),
+    "note_no_teacher": "교사 없이 학습함: {fault}",
     "note_trained": "{policy} 방식으로 학습함({why}).",
     "note_undelegated": (
         "XNNPACK이 처리하지 않는 연산이 {total}개 중 {count}개임({ops}). 이 연산은 런타임의 자체 커널이 실행하여 몇 배 "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
@@ -30,7 +31,7 @@ def barrier_table(lines: Lines, steps: Sequence[int]) -> str:
       steps: rising.
     """
     first = next(iter(lines.values()))
-    measures = list(first[0][0])
+    measures = _measures(lines)
     count = len(first[0])
     head = [f"{name}: {measure}" for name in lines for measure in measures]
     text = [
@@ -63,22 +64,22 @@ def barrier_plot(lines: Lines, steps: Sequence[int], theme: Theme = LIGHT) -> by
 
 def barrier_figure(lines: Lines, steps: Sequence[int], theme: Theme = LIGHT) -> Figure:
     """-> the figure of `barrier_plot`."""
-    measures = list(next(iter(lines.values()))[0][0])
-    with mpl.rc_context({"font.family": families(ENGLISH), "font.size": 9.5}):
-        figure, panels = new_figure(theme, [f"barrier, {one}" for one in measures], "step at which two runs part")
-        for measure, axes in zip(measures, panels, strict=True):
-            for place, (name, of_network) in enumerate(lines.items()):
-                found = [interval([of_seed[measure].barrier for of_seed in of_step]) for of_step in of_network]
-                draw_line(axes, np.asarray(steps), found, _colour(place, theme), MARKS[place % len(MARKS)], theme, name)
-            # Step 0 has a place on it too.
-            axes.set_xscale("symlog", linthresh=max(min((one for one in steps if one), default=1), 1), linscale=0.4)
-            axes.xaxis.set_major_locator(FixedLocator([float(one) for one in steps]))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_locator(FixedLocator([]))
-            axes.tick_params(axis="x", labelrotation=45 if len(steps) > 4 else 0)
-            axes.axhline(0, color=theme.faint, linewidth=1)
-        _legend(figure, theme, len(lines))
-    return figure
+    measures = _measures(lines)
+
+    def draw(axes: Axes, measure: str) -> None:
+        for place, (name, of_network) in enumerate(lines.items()):
+            found = [interval([of_seed[measure].barrier for of_seed in of_step]) for of_step in of_network]
+            _draw(axes, np.asarray(steps), found, place, theme, name)
+        # Step 0 has a place on it too.
+        axes.set_xscale("symlog", linthresh=max(min((one for one in steps if one), default=1), 1), linscale=0.4)
+        axes.xaxis.set_major_locator(FixedLocator([float(one) for one in steps]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(FixedLocator([]))
+        axes.tick_params(axis="x", labelrotation=45 if len(steps) > 4 else 0)
+        axes.axhline(0, color=theme.faint, linewidth=1)
+
+    titles = {f"barrier, {one}": one for one in measures}
+    return _figure(titles, "step at which two runs part", draw, theme, columns=len(lines))
 
 
 def line_plot(lines: Lines, steps: Sequence[int], theme: Theme = LIGHT) -> bytes:
@@ -94,32 +95,40 @@ def line_plot(lines: Lines, steps: Sequence[int], theme: Theme = LIGHT) -> bytes
 
 def line_figure(lines: Lines, steps: Sequence[int], theme: Theme = LIGHT) -> Figure:
     """-> the figure of `line_plot`."""
-    measures = list(next(iter(lines.values()))[0][0])
     shown = sorted({0, len(steps) - 1})
+
+    def draw(axes: Axes, measure: str) -> None:
+        for place, (name, of_network) in enumerate(lines.items()):
+            for number, step in enumerate(shown):
+                of_step = [of_seed[measure] for of_seed in of_network[step]]
+                found = [interval(column) for column in np.asarray([one.losses for one in of_step]).T]
+                label = f"{name}, step {steps[step]}"
+                _draw(axes, of_step[0].shares, found, place * len(shown) + number, theme, label)
+        axes.set_xlim(-0.04, 1.04)
+
+    return _figure({one: one for one in _measures(lines)}, "from one run to the other", draw, theme, columns=2)
+
+
+def _measures(lines: Lines) -> list[str]:
+    return list(next(iter(lines.values()))[0][0])
+
+
+def _figure(
+    titles: Mapping[str, str], x_label: str, draw: Callable[[Axes, str], None], theme: Theme, *, columns: int
+) -> Figure:
+    """-> a panel for each title, drawn by its measure, and one legend below."""
     with mpl.rc_context({"font.family": families(ENGLISH), "font.size": 9.5}):
-        figure, panels = new_figure(theme, measures, "from one run to the other")
-        for measure, axes in zip(measures, panels, strict=True):
-            for place, (name, of_network) in enumerate(lines.items()):
-                for step in shown:
-                    of_step = [of_seed[measure] for of_seed in of_network[step]]
-                    found = [interval(column) for column in np.asarray([one.losses for one in of_step]).T]
-                    kind = place * len(shown) + shown.index(step)
-                    label = f"{name}, step {steps[step]}"
-                    draw_line(
-                        axes, of_step[0].shares, found, _colour(kind, theme), MARKS[kind % len(MARKS)], theme, label
-                    )
-            axes.set_xlim(-0.04, 1.04)
-        _legend(figure, theme, 2)
+        figure, panels = new_figure(theme, list(titles), x_label)
+        for measure, axes in zip(titles.values(), panels, strict=True):
+            draw(axes, measure)
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, labelcolor=theme.ink)
     return figure
 
 
-def _legend(figure: Figure, theme: Theme, columns: int) -> None:
-    handles, names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, labelcolor=theme.ink)
-
-
-def _colour(place: int, theme: Theme) -> str:
-    return mix(PALETTE[place % len(PALETTE)], "#ffffff", theme.lift)
+def _draw(axes: Axes, x: np.ndarray, found: Sequence[Interval], kind: int, theme: Theme, label: str) -> None:
+    colour = mix(PALETTE[kind % len(PALETTE)], "#ffffff", theme.lift)
+    draw_line(axes, x, found, colour, MARKS[kind % len(MARKS)], theme, label)
 
 
 def _cell(one: Interval) -> str:

@@ -101,7 +101,15 @@ class ClassificationTask:
             if (self.test.labels == place).any()
         }
         interval = bootstrap_interval(counted, correct[:, None])
-        return Accuracy(100.0 * float(correct.mean()), METRIC, interval, parts, examples=len(correct))
+        return Accuracy(
+            100.0 * float(correct.mean()),
+            METRIC,
+            interval,
+            parts,
+            examples=len(correct),
+            counted=np.ones(len(correct), int),
+            correct=correct.astype(int),
+        )
 
     def correct(self, predict: Predictor) -> np.ndarray:
         """-> [N] bool: the test pictures whose class has the highest score.

@@ -102,4 +102,6 @@ def pckh(pose_set: PoseSet, predicted: np.ndarray, threshold: float = 0.5) -> Ac
         interval=bootstrap_interval(counted, correct),
         parts=parts,
         examples=int(counted.any(axis=1).sum()),
+        counted=counted.sum(axis=1),
+        correct=correct.sum(axis=1),
     )

@@ -138,12 +138,13 @@ def fit(
         optimizer = precisions.optimizer_for(settings.precision, adam)
         model.compile(optimizer=optimizer, loss=task.loss())
         lessons = [] if settings.distillation is None else [settings.distillation.teach(model, task.loss())]
-        optimizer.build(model.trainable_variables)
+        regressors = [layer for one in lessons for layer in one.lesson.regressors]
+        beside = [variable for one in lessons for variable in one.lesson.extra_variables]
+        optimizer.build([*model.trainable_variables, *beside])
         epoch = tf.Variable(0, trainable=False, dtype=tf.int64, name="epoch")
     masks = [one.state for one in pruners if isinstance(one, PruneLowMagnitudeStep)]
-    checkpoint = tf.train.Checkpoint(
-        model=model, optimizer=optimizer, epoch=epoch, **({"masks": masks} if masks else {})
-    )
+    parts = {name: part for name, part in (("masks", masks), ("regressors", regressors)) if part}
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, epoch=epoch, **parts)
     manager = tf.train.CheckpointManager(checkpoint, str(workdir / "checkpoints"), max_to_keep=1)
     if manager.latest_checkpoint:
         _restore(checkpoint, manager.latest_checkpoint)

@@ -13,7 +13,7 @@ from tta_lite.transforms.channels.costs import matching
 from tta_lite.transforms.channels.criteria import check_given
 from tta_lite.transforms.channels.criteria_gradients import Batch, Loss
 from tta_lite.transforms.channels.groups import check_patterns
-from tta_lite.transforms.channels.targets import Latency, Target, check_one_target, count_target, latency_target
+from tta_lite.transforms.channels.targets import Latency, Target, check_one_target, count_target, fewest, latency_target
 from tta_lite.transforms.depth.blocks import ResidualBlock, Residuals, analyse
 from tta_lite.transforms.depth.criteria import block_scores, get_block_criterion
 from tta_lite.transforms.depth.repair import repair as repaired
@@ -148,7 +148,8 @@ def drop_blocks(
     if target is None:
         chosen = order[:blocks]
     elif target.measure is not None:
-        chosen, latency_ms = _search(flat, order, target)
+        count, latency_ms = fewest(len(order), lambda count: remove_blocks(flat, order[:count]), target)
+        chosen = order[:count]
     else:
         chosen = _until(found, order, target, inside)
     removed = tuple(block.name for block in found.blocks if block.name in chosen)
@@ -227,26 +228,3 @@ def _until(found: Residuals, order: Sequence[str], target: Target, inside: Colle
         if fits(rest):
             chosen = rest
     return chosen
-
-
-def _search(model: keras.Model, order: Sequence[str], target: Target) -> tuple[list[str], float]:
-    """Halves the blocks until two neighbours stand on both sides of the limit: a measurement each time."""
-    assert target.measure is not None
-    measured: dict[int, float] = {}
-
-    def fits(count: int) -> bool:
-        measured[count] = float(target.measure(remove_blocks(model, order[:count])))  # type: ignore[misc]
-        return measured[count] <= target.limit
-
-    if fits(0):
-        return [], measured[0]
-    slow, fast = 0, len(order)
-    while fast - slow > 1:
-        middle = (slow + fast) // 2
-        slow, fast = (slow, middle) if fits(middle) else (middle, fast)
-    if fast not in measured and not fits(fast):
-        raise InputError(
-            f"Argument `latency`: the smallest network took {measured[fast]:.3g} ms when it was measured again. "
-            f"Expected: a function that gives about the same each time. Received: a limit of {target.limit:g}"
-        )
-    return list(order[:fast]), measured[fast]

@@ -13,7 +13,7 @@ from tta_lite.transforms.channels.costs import Costs
 from tta_lite.transforms.channels.criteria_weights import Scores
 from tta_lite.transforms.channels.groups import ChannelGroup
 from tta_lite.transforms.channels.sensitivity import Curves, sensitivity_curves
-from tta_lite.transforms.channels.targets import Latency, Target, inside, make_target, sizes
+from tta_lite.transforms.channels.targets import Latency, Target, fewest, inside, make_target, sizes
 from tta_lite.transforms.remove_channels import remove_channels
 from tta_lite.types import InputError
 
@@ -289,8 +289,7 @@ def _search(
     target: Target,
     build: Callable[[Mapping[str, np.ndarray]], keras.Model],
 ) -> tuple[Kept, float]:
-    """Halves the steps until two neighbours stand on both sides of the limit: a measurement each time."""
-    assert target.measure is not None
+    """-> what is kept by the fewest steps that keep a limit of time, and what that took."""
 
     def after(count: int) -> Kept:
         kept = costs.full()
@@ -298,21 +297,5 @@ def _search(
             kept[name] = _mask(order[name], size)
         return kept
 
-    measured: dict[int, float] = {}
-
-    def fits(count: int) -> bool:
-        measured[count] = float(target.measure(build(after(count))))  # type: ignore[misc]
-        return measured[count] <= target.limit
-
-    if fits(0):
-        return after(0), measured[0]
-    slow, fast = 0, len(steps)
-    while fast - slow > 1:
-        middle = (slow + fast) // 2
-        slow, fast = (slow, middle) if fits(middle) else (middle, fast)
-    if fast not in measured and not fits(fast):
-        raise InputError(
-            f"Argument `latency`: the smallest network took {measured[fast]:.3g} ms when it was measured again. "
-            f"Expected: a function that gives about the same each time. Received: a limit of {target.limit:g}"
-        )
-    return after(fast), measured[fast]
+    count, latency_ms = fewest(len(steps), lambda count: build(after(count)), target)
+    return after(count), latency_ms

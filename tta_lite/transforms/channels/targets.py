@@ -176,3 +176,37 @@ def latency_target(latency: Latency, smallest: Callable[[], keras.Model], why: s
             f"Argument `latency`: the least that can be reached is {reached:.3g} ms, {why}. Received: {limit!r}"
         )
     return Target("latency", float(limit), measure)
+
+
+def fewest(steps: int, build: Callable[[int], keras.Model], target: Target) -> tuple[int, float]:
+    """-> after how many steps a network keeps a limit of time, and what it then took, in ms.
+
+    Halves the steps until two neighbours stand on both sides of the limit: a measurement each time.
+
+    Args:
+      steps: how many there are at most; with all of them the limit was kept when it was checked.
+      build: number of steps -> the network after them.
+      target: of time.
+
+    Raises:
+      InputError: the network after all steps is above the limit now.
+    """
+    assert target.measure is not None
+    measured: dict[int, float] = {}
+
+    def fits(count: int) -> bool:
+        measured[count] = float(target.measure(build(count)))  # type: ignore[misc]
+        return measured[count] <= target.limit
+
+    if fits(0):
+        return 0, measured[0]
+    slow, fast = 0, steps
+    while fast - slow > 1:
+        middle = (slow + fast) // 2
+        slow, fast = (slow, middle) if fits(middle) else (middle, fast)
+    if fast not in measured and not fits(fast):
+        raise InputError(
+            f"Argument `latency`: the smallest network took {measured[fast]:.3g} ms when it was measured again. "
+            f"Expected: a function that gives about the same each time. Received: a limit of {target.limit:g}"
+        )
+    return fast, measured[fast]

@@ -1,0 +1,112 @@
+"""Trains a network that also learns from a teacher, and without it by the same rules: what did the teacher bring?
+
+  tta-lite distill --model=light.keras --teacher=heavy.keras --task=image_folder:/data/flowers --pixels=-1..1 \
+    --epochs=10 --out=runs/taught
+  tta-lite distill --network=conv_2 --teacher=heavy.tflite --task=digits:200 --epochs=40 --out=runs/digits
+  tta-lite distill --network=mobilenet_v2 --weights=imagenet --bottleneck=64 --input_size=128 --teacher=pose.keras \
+    --task=pose:lspet:/data/lspet --flip_test --batch_size=16 --losses=answers=0.5,at=1000 --out=runs/pose
+
+The teacher is a .keras, .h5, .tflite or .onnx file or the folder of a SavedModel, with the inputs and outputs of the
+network that learns. --losses names what is learnt from it, each with a weight after "=" if not the usual one: `answers`
+(classes softened by --temperature, or heat maps; its share of the loss), `at` (attention), `sp` (similarities within a
+batch), `hint` (FitNets). The last three look at layers, of --pairs or of one size, and need a Keras teacher: see
+docs/distillation.md. The network is trained twice, with the teacher and without (--nocontrol: once); the
+better one is kept, and the difference told with its 95 % interval. While it learns, a line every few seconds says the
+epoch, the losses and the time left. Writes the network (steps/01-distil/model.keras), without any trace of the teacher,
+its file (model.tflite) and the table. The same command goes on where a killed one stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags, logging
+
+from recipes import _app, _network, _run, _target, _task, _timing
+from tta_lite.types import InputError
+
+if TYPE_CHECKING:
+    from tta_lite.guideline.bench import Teaching
+
+# The weights of the papers; that of the answers is a share.
+USUAL = {"answers": 0.5, "at": 1000.0, "sp": 3000.0, "hint": 1.0}
+
+_TEACHER = flags.DEFINE_string(
+    "teacher", None, "A trained network: .keras, .h5, .tflite, .onnx, SavedModel.", required=True
+)
+_LOSSES = flags.DEFINE_list("losses", ["answers"], f"What is learnt from it, of {', '.join(USUAL)}; as at=1000.")
+_PAIRS = flags.DEFINE_list("pairs", [], "at, sp and hint: layers, as mine:theirs; those of one size if not given.")
+_TEMPERATURE = flags.DEFINE_float("temperature", 4.0, "Of the teacher's classes; heat maps have none.", 0)
+_CONTROL = flags.DEFINE_bool("control", True, "Train without the teacher too, and keep the better one.")
+_EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training.", 1)
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
+
+_FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
+for _module in (_network, _target, _run, _timing, _task):
+    _FLAGS += _module.FLAGS
+    flags.adopt_module_key_flags(_module)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Reads the flags, trains, prints the table."""
+    _network.check()
+    teaching = _teaching()
+    from tta_lite.guideline.bench import Trial
+    from tta_lite.guideline.taught import try_teacher
+    from tta_lite.types import Candidate
+
+    logging.set_verbosity(logging.WARNING)
+    runtime = _target.runtime()
+    model = _network.build()
+    task = _task.find(model, pixels=_network.pixels())
+    if not task.steps_per_epoch:
+        raise InputError(f"A training needs training data. Received: --task={_task.TASK.value}, which has none")
+    try_teacher(model, teaching, task)
+    folder = _run.open_folder("distill", _FLAGS, seed=_task.SEED.value)
+    candidate = Candidate(model, trail=("distil",))
+    what = f"{model.name}, taught by {', '.join(_LOSSES.value)}"
+    trial = Trial("distil", what, lambda: candidate, _EPOCHS.value, teaching=teaching)
+    entries = _task.take(
+        "distil", model, task, trial, folder, _timing.rules(), learning_rate=_LEARNING_RATE.value, runtime=runtime,
+        clause="",
+    )  # fmt: skip
+    print(entries[-1].details["note"])
+
+
+def _teaching() -> Teaching:
+    """-> what the flags say.
+
+    Raises:
+      InputError: a loss that is not known, a weight that is none, or pairs for losses that look at no layer.
+    """
+    from tta_lite.guideline.bench import START, Teaching
+
+    weights = {}
+    for text in _LOSSES.value:
+        name, given, weight = text.partition("=")
+        if name not in USUAL or name in weights:
+            raise InputError(f"--losses must name some of {', '.join(USUAL)}, each once. Received: {text!r}")
+        try:
+            weights[name] = float(weight) if given else USUAL[name]
+        except ValueError:
+            raise InputError(f"--losses: a weight must be a number, as at=1000. Received: {text!r}") from None
+        if not weights[name] > 0 or (name == "answers" and weights[name] > 1):
+            raise InputError(f"--losses: a weight must be above 0, that of the answers at most 1. Received: {text!r}")
+    if not weights:
+        raise InputError(f"--losses must name one or more of {', '.join(USUAL)}. Received: nothing")
+    answers = weights.pop("answers", 0.0)
+    if not weights:
+        _task.refuse("with --losses of at, sp or hint", _PAIRS)
+    if not answers:
+        _task.refuse("with answers among --losses", _TEMPERATURE)
+    pairs = [tuple(text.split(":")) for text in _PAIRS.value]
+    if wrong := [text for text, pair in zip(_PAIRS.value, pairs, strict=True) if len(pair) != 2 or not all(pair)]:
+        raise InputError(f"--pairs must be layers as mine:theirs. Received: {wrong[0]!r}")
+    return Teaching(
+        START, answers, _TEMPERATURE.value, _CONTROL.value, _TEACHER.value, tuple(weights.items()), tuple(pairs)
+    )
+
+
+if __name__ == "__main__":
+    _app.run(main)
