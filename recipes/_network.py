@@ -12,7 +12,7 @@ from tta_lite.types import InputError
 if TYPE_CHECKING:
     from tta_lite.compat import keras
 
-MODEL = flags.DEFINE_string("model", None, "The network, a .keras or .h5 file of tf_keras.")
+MODEL = flags.DEFINE_string("model", None, "The network, a .keras (of Keras 2 or 3) or .h5 file.")
 NETWORK = flags.DEFINE_string(
     "network", None, "Or one of the zoo: a backbone (docs/networks.md), or lenet_300_100, conv_2 and others for digits."
 )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tta_lite.types import Task
 
 MODEL = flags.DEFINE_string(
-    "model", None, "The trained network: a .keras or .h5 file of tf_keras, a SavedModel, or a float .tflite.",
+    "model", None, "The trained network: a .keras (of Keras 2 or 3) or .h5 file, a SavedModel, or a float .tflite.",
     required=True,
 )  # fmt: skip
 # No preset of an export: it makes no file.

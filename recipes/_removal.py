@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tta_lite.report.run_folder import RunFolder
     from tta_lite.types import Task
 
-MODEL = flags.DEFINE_string("model", None, "The network, a .keras or .h5 file of tf_keras.", required=True)
+MODEL = flags.DEFINE_string("model", None, "The network, a .keras (of Keras 2 or 3) or .h5 file.", required=True)
 MACS = flags.DEFINE_float("macs", None, "MACs to be left; below 1 a share of those now (0.5 if no target is given).", 0)
 PARAMS = flags.DEFINE_float("params", None, "Or: parameters to be left; below 1 a share of those now.", 0)
 LATENCY = flags.DEFINE_float("latency_ms", None, "Or: p50 of the float32 file, measured again and again.", 0)

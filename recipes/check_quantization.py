@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tta_lite.export.quantize.float_file import FloatFile
     from tta_lite.guideline.quantisable import Quantisable
 
-_MODEL = flags.DEFINE_string("model", None, "A .keras or .h5 file of tf_keras, or a float32 .tflite.")
+_MODEL = flags.DEFINE_string("model", None, "A .keras (of Keras 2 or 3) or .h5 file, or a float32 .tflite.")
 _INPUT_SIZE = flags.DEFINE_integer("input_size", None, "Side of the pictures, where the network leaves it open.", 1)
 _BOARD = flags.DEFINE_string("board", None, "The target, e.g. rk3399; LiteRT with XNNPACK here if not given.")
 _RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if not given.")

@@ -21,7 +21,9 @@ from tta_lite.types import InputError
 
 IMAGES = 8
 
-_MODEL = flags.DEFINE_string("model", None, "A .tflite file, or a .keras or .h5 network of tf_keras.", required=True)
+_MODEL = flags.DEFINE_string(
+    "model", None, "A .tflite file, or a .keras (of Keras 2 or 3) or .h5 network.", required=True
+)
 _OPSET = flags.DEFINE_integer("opset", 17, "Of ONNX, 13 to 18.", 13, 18)
 _CHANNELS_FIRST = flags.DEFINE_bool("channels_first", True, "[B, C, H, W] at the edges: no transposes are left there.")
 _IMAGES = flags.DEFINE_string("images", None, "Pictures to compare on, a .npy file [N, H, W, C]; noise if not given.")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 METHODS = ("bottleneck", "bottleneck_group", "depthwise_separable", "spatial", "stacked_3x3")
 
-_MODEL = flags.DEFINE_string("model", None, "The network, a .keras or .h5 file of tf_keras.", required=True)
+_MODEL = flags.DEFINE_string("model", None, "The network, a .keras (of Keras 2 or 3) or .h5 file.", required=True)
 _METHOD = flags.DEFINE_enum("method", "bottleneck", METHODS, "How convolutions are factorised.")
 _SELECT = flags.DEFINE_list(
     "select", ["0.05"], "Names and patterns; or how many of the costliest; or all above a share of the MACs."

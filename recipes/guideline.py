@@ -48,7 +48,7 @@ else:
 DISPLAY_FLAGS = ("out", "dry_run", "config", "model", "language", "live")
 
 _CONFIG = flags.DEFINE_string("config", None, "A TOML file with any of these flags; those that are typed win.")
-_MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras or .h5 file of tf_keras.")
+_MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras (of Keras 2 or 3) or .h5 file.")
 _BOARD = flags.DEFINE_string("board", "rk3399", "The target: a name, or the path of a .toml profile.")
 _RUNTIME = flags.DEFINE_string("runtime", None, "Of the board; its usual one if not given.")
 _INPUT_SIZE = flags.DEFINE_integer("input_size", None, "Side of the pictures, if the network leaves it open.", 1)

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from tta_lite.training.pruning import Pruning
     from tta_lite.types import Task
 
-_MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras or .h5 file of tf_keras.", required=True)
+_MODEL = flags.DEFINE_string(
+    "model", None, "The trained network, a .keras (of Keras 2 or 3) or .h5 file.", required=True
+)
 _SPARSITY = flags.DEFINE_float("sparsity", 0.5, "Share of the weights of each kernel that become zero.", 0, 1)
 _SPARSITIES = flags.DEFINE_list("sparsities", None, "Several of them, each tried by itself: 0.5,0.7,0.8,0.9.")
 _SCHEDULE = flags.DEFINE_string("schedule", "polynomial_decay", "--sparsities: or constant: all zeros come at --begin.")

@@ -24,7 +24,9 @@ from absl import flags, logging
 from recipes import _app, _model, _run, _target, _task, _timing
 from tta_lite.types import InputError
 
-_MODEL = flags.DEFINE_string("model", None, "The trained network, a .keras or .h5 file of tf_keras.", required=True)
+_MODEL = flags.DEFINE_string(
+    "model", None, "The trained network, a .keras (of Keras 2 or 3) or .h5 file.", required=True
+)
 _EPOCHS = flags.DEFINE_integer("epochs", 2, "Of training.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-4, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
 _FREEZE_BATCH_NORM = flags.DEFINE_float(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tta_lite.tasks.pose import PoseTask
     from tta_lite.types import Accuracy
 
-_MODEL = flags.DEFINE_string("model", None, "A network of your own, a .keras or .h5 file of tf_keras.")
+_MODEL = flags.DEFINE_string("model", None, "A network of your own, a .keras (of Keras 2 or 3) or .h5 file.")
 _NETWORK = flags.DEFINE_string("network", None, "Or a classifier of the zoo.")
 _POSE = flags.DEFINE_string("pose", None, "Or PoseResNet with that backbone, trained in every size.")
 _WIDTHS = flags.DEFINE_list("widths", None, "Multipliers of the channels.")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tta_lite.boards.profile import BoardProfile
     from tta_lite.compat import keras
 
-_MODEL = flags.DEFINE_string("model", None, "The network, a .keras or .h5 file of tf_keras.", required=True)
+_MODEL = flags.DEFINE_string("model", None, "The network, a .keras (of Keras 2 or 3) or .h5 file.", required=True)
 _BACKBONE = flags.DEFINE_string("backbone", "mobilenet_v2", "Name of the new backbone; a width may follow it.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "What it starts from: imagenet, a file, or nothing.")
 _CUT = flags.DEFINE_list("cut", None, "The layers after which the head begins; found by itself if not given.")
