@@ -7,6 +7,8 @@ from tta_lite.compat import keras
 from tta_lite.export.tflite import export_tflite
 from tta_lite.types import PRESETS, ExportSpec
 
+# It is run by itself, where there is Keras 3 alone.
+collect_ignore = ["keras3_child.py"]
 SIZE = 64
 layers = keras.layers
 

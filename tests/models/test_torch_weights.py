@@ -112,7 +112,13 @@ TORCHVISION_PARAMETERS = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 4
 
 
 @pytest.mark.parametrize(
-    ("depth", "joints", "size"), [(18, 14, 256), (50, 16, 256), (34, 17, 64), (101, 16, 64), (152, 16, 64)]
+    ("depth", "joints", "size"),
+    [
+        (18, 14, 256),
+        (50, 16, 256),
+        (34, 17, 64),
+        *(pytest.param(one, 16, 64, marks=pytest.mark.slow) for one in (101, 152)),
+    ],
 )
 def test_heatmaps_equal_pytorch(tmp_path, depth, joints, size):
     net = random_pose_resnet(depth, joints, seed=depth)

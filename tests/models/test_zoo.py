@@ -74,7 +74,7 @@ def test_mnasnet_a1_as_published():
         ("mobilenet_v1", keras.applications.MobileNet),
         ("mobilenet_v3_small", keras.applications.MobileNetV3Small),
         ("mobilenet_v3_large", keras.applications.MobileNetV3Large),
-        ("densenet169", keras.applications.DenseNet169),
+        pytest.param("densenet169", keras.applications.DenseNet169, marks=pytest.mark.slow),
     ],
 )
 def test_as_keras_builds_it(name, build):
@@ -106,7 +106,8 @@ def test_effnet_by_hand():
 
 
 ONE_OF_EACH = (
-    "shufflenet_v1_g3", "shufflenet_v2_0.5", "squeezenet_1.1", "mnasnet_a1_0.35", "effnet_0.5", "densenet121",
+    "shufflenet_v1_g3", "shufflenet_v2_0.5", "squeezenet_1.1", "mnasnet_a1_0.35", "effnet_0.5",
+    pytest.param("densenet121", marks=pytest.mark.slow),
 )  # fmt: skip
 
 

@@ -116,6 +116,7 @@ def test_the_step_by_itself_gives_the_files_of_the_ladder(run, net, tmp_path):
     assert "channels: taken. asked for: channels by taylor, 70% of the MACs" in out
 
 
+@pytest.mark.slow
 def test_without_a_teacher_it_learns_something_else(run, net, tmp_path):
     """And by a criterion that asks no loss."""
     found = []

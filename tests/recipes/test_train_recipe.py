@@ -68,6 +68,7 @@ def test_what_the_teacher_brought_is_told(capfd, tmp_path, teacher):
     assert [layer.name for layer in student.layers] == ["image", "flatten", "dense1", "dense2", "scores"]
 
 
+@pytest.mark.slow
 def test_losses_change_what_is_learnt_and_a_file_of_another_kind_teaches(capfd, tmp_path, teacher):
     """A .tflite of the teacher gives the same lessons as its network, to rounding; another loss does not."""
     from tta_lite.export.tflite import export_tflite

@@ -8,6 +8,8 @@ from tta_lite.datasets.pose_set import JointSet, PoseSet
 from tta_lite.models.backbones import Normalisation
 from tta_lite.tasks.pose import PoseTask
 
+# It is run by itself, and would bring Keras 3 into the process of the tests.
+collect_ignore = ["keras3_loop.py"]
 layers = keras.layers
 JOINTS = JointSet("three", ("nose", "l_hand", "r_hand"), ((1, 2),), (0, 1, 2), ((0, 1), (0, 2)))
 

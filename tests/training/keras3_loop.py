@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -36,7 +37,8 @@ from tta_lite.training.callbacks import (
 from tta_lite.types import InputError
 
 L = keras.layers
-FOLDER = Path(sys.argv[1])
+# Where the process works, see `main`.
+FOLDER = Path()
 IMAGES = np.random.default_rng(0).normal(size=(32, 6, 6, 3)).astype(np.float32)
 LABELS = (np.arange(32) % 4).astype(np.int32)
 
@@ -189,12 +191,18 @@ def zeros():
     assert np.allclose(history["weights_left"], [1, 2 / 3]), history
 
 
-all_together()
-stopped_by_time()
-rolled_back()
-loss_scales()
-zeros()
-others = [name for name in sys.modules if name.partition(".")[0] in ("tf_keras", "tensorflow_model_optimization")]
-assert others == [], others[:5]
-assert keras.__version__.startswith("3.")
-print("done")
+def main():
+    os.chdir(sys.argv[1])
+    all_together()
+    stopped_by_time()
+    rolled_back()
+    loss_scales()
+    zeros()
+    others = [name for name in sys.modules if name.partition(".")[0] in ("tf_keras", "tensorflow_model_optimization")]
+    assert others == [], others[:5]
+    assert keras.__version__.startswith("3.")
+    print("done")
+
+
+if __name__ == "__main__":
+    main()
