@@ -81,6 +81,7 @@ def test_an_opset_that_is_not_written(integers):
         export_onnx(integers, opset=9)
 
 
+@pytest.mark.slow
 def test_a_saved_model_gives_what_the_network_gives(pose, tmp_path):
     import tensorflow as tf
 

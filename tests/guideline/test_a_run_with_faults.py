@@ -47,7 +47,10 @@ def ran(net, folder, *left_out):
 
 @pytest.mark.parametrize(
     ("size", "status", "why"),
-    [(3e3, "too lossy", "SQNR"), (1e6, "cannot be used", "failed to create XNNPACK runtime")],
+    [
+        (3e3, "too lossy", "SQNR"),
+        pytest.param(1e6, "cannot be used", "failed to create XNNPACK runtime", marks=pytest.mark.slow),
+    ],
 )
 def test_a_file_that_is_another_function_or_does_not_run(size, status, why, tmp_path, monkeypatch):
     # What could save it is another test's.
@@ -95,6 +98,7 @@ def unbalanced(factor: float):
     return net
 
 
+@pytest.mark.slow
 def test_what_plain_integers_ruin_is_repaired_without_training(tmp_path):
     result = ran(unbalanced(1e4), tmp_path, "G1", "G2", "subpixel", "G5", "G4")
     row = {entry.name: entry for entry in result.outcome.entries}["G3"]

@@ -49,7 +49,7 @@ def test_a_dense_layer_by_hand():
     assert counts.params == 256 * 7 + 7
 
 
-@pytest.mark.parametrize("bottleneck", [None, 64])
+@pytest.mark.parametrize("bottleneck", [pytest.param(None, marks=pytest.mark.slow), 64])
 def test_the_file_costs_what_the_network_costs(bottleneck):
     model = randomised(pose_resnet("mobilenet_v2_0.35", input_size=64, bottleneck=bottleneck))
     images = np.random.default_rng(0).normal(size=(4, 1, 64, 64, 3)).astype(np.float32)

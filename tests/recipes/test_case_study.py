@@ -192,6 +192,7 @@ def test_a_killed_run_goes_on_where_it_stopped(killed, resumed):
     assert "epoch 1/3" not in out
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_like_one_that_was_not(resumed, driven, place):
     assert driven["whole"]["code"] == 0, driven["whole"]["err"]
     assert "epoch 1/3" in driven["whole"]["out"]

@@ -167,6 +167,7 @@ def test_killed_at_random_moments_it_ends_the_same(place, whole):
     assert not list((place / "killed").rglob(".tmp-*")), seed
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_when_there_is_room(place, whole):
     # No file may grow beyond 100 KiB: the first network does not fit.
     limit = 100 * 1024

@@ -14,6 +14,9 @@ from PIL import Image
 from tests import own_process
 from tta_lite.compat import keras
 
+# A whole run of the ladder, and four steps beside it. `test_remove_channels_recipe.py` compares one step in a process.
+pytestmark = pytest.mark.slow
+
 L = keras.layers
 QUICK = ("--rounds=1", "--num_runs=2", "--min_secs=0")
 SEED = "--seed=3"
@@ -91,7 +94,6 @@ def test_g1(ladder, task, tmp_path):
         assert alone["clause"] == within["clause"]
 
 
-@pytest.mark.slow
 def test_another_seed_is_another_network(ladder, task, tmp_path):
     run(
         "swap_backbone", f"--model={ladder}/net.keras", *task, "--seed=4", "--backbone=mobilenet_v1_0.25",

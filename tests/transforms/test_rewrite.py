@@ -37,7 +37,6 @@ def small_net() -> keras.Model:
 # Networks whose graphs are made in different ways; `slow` has them all.
 FAMILIES = (
     "ConvNeXtTiny",
-    "DenseNet121",
     "EfficientNetB0",
     "InceptionV3",
     "MobileNetV2",
