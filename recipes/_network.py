@@ -11,6 +11,7 @@ from tta_lite.types import InputError
 
 if TYPE_CHECKING:
     from tta_lite.compat import keras
+    from tta_lite.types import Task
 
 MODEL = flags.DEFINE_string("model", None, "The network, a .keras (of Keras 2 or 3) or .h5 file.")
 NETWORK = flags.DEFINE_string(
@@ -64,3 +65,16 @@ def pixels() -> str | None:
     from tta_lite.tasks.networks import pixels_for
 
     return pixels_for(NETWORK.value)
+
+
+def build_with_task() -> tuple[keras.Model, Task]:
+    """-> the network, and what it is to learn.
+
+    Raises:
+      InputError: see `build`; or the task cannot be found, or has nothing to learn from.
+    """
+    model = build()
+    task = _task.find(model, pixels=pixels())
+    if not task.steps_per_epoch:
+        raise InputError(f"A training needs training data. Received: --task={_task.TASK.value}, which has none")
+    return model, task

@@ -58,10 +58,7 @@ def main(argv: Sequence[str]) -> None:
 
     logging.set_verbosity(logging.WARNING)
     runtime = _target.runtime()
-    model = _network.build()
-    task = _task.find(model, pixels=_network.pixels())
-    if not task.steps_per_epoch:
-        raise InputError(f"A training needs training data. Received: --task={_task.TASK.value}, which has none")
+    model, task = _network.build_with_task()
     try_teacher(model, teaching, task)
     folder = _run.open_folder("distill", _FLAGS, seed=_task.SEED.value)
     candidate = Candidate(model, trail=("distil",))

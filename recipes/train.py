@@ -36,14 +36,11 @@ def main(argv: Sequence[str]) -> None:
     """Reads the flags, trains, prints the table."""
     _network.check()
     from tta_lite.guideline.bench import Trial
-    from tta_lite.types import Candidate, InputError
+    from tta_lite.types import Candidate
 
     logging.set_verbosity(logging.WARNING)
     runtime = _target.runtime()
-    model = _network.build()
-    task = _task.find(model, pixels=_network.pixels())
-    if not task.steps_per_epoch:
-        raise InputError(f"A training needs training data. Received: --task={_task.TASK.value}, which has none")
+    model, task = _network.build_with_task()
     folder = _run.open_folder("train", _FLAGS, seed=_task.SEED.value)
     what = f"{model.name}, trained for {_EPOCHS.value} epoch{'s' if _EPOCHS.value > 1 else ''}"
     candidate = Candidate(model, trail=("train",))
