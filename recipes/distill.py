@@ -9,11 +9,12 @@
 The teacher is a .keras, .h5, .tflite or .onnx file or the folder of a SavedModel, with the inputs and outputs of the
 network that learns. --losses names what is learnt from it, each with a weight after "=" if not the usual one: `answers`
 (classes softened by --temperature, or heat maps; its share of the loss), `at` (attention), `sp` (similarities within a
-batch), `hint` (FitNets). The last three look at layers, of --pairs or of one size, and need a Keras teacher: see
-docs/distillation.md. The network is trained twice, with the teacher and without (--nocontrol: once); the
-better one is kept, and the difference told with its 95 % interval. While it learns, a line every few seconds says the
-epoch, the losses and the time left. Writes the network (steps/01-distil/model.keras), without any trace of the teacher,
-its file (model.tflite) and the table. The same command goes on where a killed one stopped.
+batch), `hint` (FitNets; with --hint_epochs in two stages). The last three look at layers, of --pairs or of one size,
+and need a Keras teacher: see docs/distillation.md. The network is trained twice, with the teacher and without
+(--nocontrol: once), for --epochs each; the better one is kept, and the difference told with its 95 % interval. While
+it learns, a line every few seconds says the epoch, the losses and the time left. Writes the network
+(steps/01-distil/model.keras), without any trace of the teacher, its file (model.tflite) and the table. The same
+command goes on where a killed one stopped.
 """
 
 from __future__ import annotations
@@ -29,14 +30,17 @@ from tta_lite.types import InputError
 if TYPE_CHECKING:
     from tta_lite.guideline.bench import Teaching
 
-# The weights of the papers; that of the answers is a share.
-USUAL = {"answers": 0.5, "at": 1000.0, "sp": 3000.0, "hint": 1.0}
-
 _TEACHER = flags.DEFINE_string(
     "teacher", None, "A trained network: .keras, .h5, .tflite, .onnx, SavedModel.", required=True
 )
-_LOSSES = flags.DEFINE_list("losses", ["answers"], f"What is learnt from it, of {', '.join(USUAL)}; as at=1000.")
+_LOSSES = flags.DEFINE_list("losses", ["answers"], "What is learnt from it, of answers, at, sp, hint; as at=1000.")
 _PAIRS = flags.DEFINE_list("pairs", [], "at, sp and hint: layers, as mine:theirs; those of one size if not given.")
+_HINT_EPOCHS = flags.DEFINE_integer(
+    "hint_epochs",
+    0,
+    "hint: so many of --epochs come first, for the hint alone (FitNets' two stages); 0: throughout.",
+    0,
+)
 _TEMPERATURE = flags.DEFINE_float("temperature", 4.0, "Of the teacher's classes; heat maps have none.", 0)
 _CONTROL = flags.DEFINE_bool("control", True, "Train without the teacher too, and keep the better one.")
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training.", 1)
@@ -62,7 +66,8 @@ def main(argv: Sequence[str]) -> None:
     try_teacher(model, teaching, task)
     folder = _run.open_folder("distill", _FLAGS, seed=_task.SEED.value)
     candidate = Candidate(model, trail=("distil",))
-    what = f"{model.name}, taught by {', '.join(_LOSSES.value)}"
+    stages = ", in two stages" if _HINT_EPOCHS.value else ""
+    what = f"{model.name}, taught by {', '.join(_LOSSES.value)}{stages}"
     trial = Trial("distil", what, lambda: candidate, _EPOCHS.value, teaching=teaching)
     entries = _task.take(
         "distil", model, task, trial, folder, _timing.rules(), learning_rate=_LEARNING_RATE.value, runtime=runtime,
@@ -77,31 +82,32 @@ def _teaching() -> Teaching:
     Raises:
       InputError: a loss that is not known, a weight that is none, or pairs for losses that look at no layer.
     """
-    from tta_lite.guideline.bench import START, Teaching
+    from tta_lite.guideline.bench import START, Teaching, losses_of
 
-    weights = {}
-    for text in _LOSSES.value:
-        name, given, weight = text.partition("=")
-        if name not in USUAL or name in weights:
-            raise InputError(f"--losses must name some of {', '.join(USUAL)}, each once. Received: {text!r}")
-        try:
-            weights[name] = float(weight) if given else USUAL[name]
-        except ValueError:
-            raise InputError(f"--losses: a weight must be a number, as at=1000. Received: {text!r}") from None
-        if not weights[name] > 0 or (name == "answers" and weights[name] > 1):
-            raise InputError(f"--losses: a weight must be above 0, that of the answers at most 1. Received: {text!r}")
-    if not weights:
-        raise InputError(f"--losses must name one or more of {', '.join(USUAL)}. Received: nothing")
-    answers = weights.pop("answers", 0.0)
-    if not weights:
+    answers, terms = losses_of(_LOSSES.value)
+    if not terms:
         _task.refuse("with --losses of at, sp or hint", _PAIRS)
     if not answers:
         _task.refuse("with answers among --losses", _TEMPERATURE)
+    if "hint" not in dict(terms):
+        _task.refuse("with hint among --losses", _HINT_EPOCHS)
+    if _HINT_EPOCHS.value >= _EPOCHS.value:
+        raise InputError(
+            f"--hint_epochs are some of --epochs, {_EPOCHS.value}, and leave one or more for the whole network. "
+            f"Received: {_HINT_EPOCHS.value}"
+        )
     pairs = [tuple(text.split(":")) for text in _PAIRS.value]
     if wrong := [text for text, pair in zip(_PAIRS.value, pairs, strict=True) if len(pair) != 2 or not all(pair)]:
         raise InputError(f"--pairs must be layers as mine:theirs. Received: {wrong[0]!r}")
     return Teaching(
-        START, answers, _TEMPERATURE.value, _CONTROL.value, _TEACHER.value, tuple(weights.items()), tuple(pairs)
+        START,
+        answers,
+        _TEMPERATURE.value,
+        _CONTROL.value,
+        _TEACHER.value,
+        terms,
+        tuple(pairs),
+        _HINT_EPOCHS.value,
     )
 
 

@@ -121,3 +121,22 @@ def test_a_file_teaches_instead_of_the_row(tmp_path, trained):
     entry, model = finished(tmp_path, Teaching(START, file=str(teacher)))
     assert entry.details["note"].startswith("Trained with heavy.keras as its teacher")
     assert same_weights(model, trained["taught"][1])
+
+
+def test_fitnets_first_stage_takes_its_epochs_from_the_training(tmp_path):
+    """One epoch of hints and one of the rest, then two without a teacher."""
+    told: list[object] = []
+    bench = workshop(tmp_path, told.append)
+    bench.start()
+    teaching = Teaching(
+        START, control=True, terms=(("hint", 1.0),), pairs=(("narrow_relu", "narrow_relu"),), hint_epochs=1
+    )
+    assert not bench.sketch("G1", Trial("a", "a pupil", lambda: PUPIL, epochs=2, teaching=teaching)).fault
+    entry = bench.finish("G1", "a")
+    of_training = [event for event in told if isinstance(event, Trained)]
+    assert {event.count for event in of_training} == {4}
+    assert [event.done for event in of_training] == [0, 0.5, 1, 1, 1.5, 2, 2, 2.5, 3, 3, 3.5, 4]
+    # The first stage knows nothing of labels, the second nothing of the hint.
+    logged = [{name for name in event.logs if name != "loss"} for event in of_training]
+    assert logged[1:3] == [{"hint"}] * 2 and logged[4:6] == [{"distillation"}] * 2 and not any(logged[7:9])
+    assert entry.details["distillation"]["hint_epochs"] == 1

@@ -68,6 +68,19 @@ def test_what_the_teacher_brought_is_told(capfd, tmp_path, teacher):
     assert [layer.name for layer in student.layers] == ["image", "flatten", "dense1", "dense2", "scores"]
 
 
+def test_fitnets_in_two_stages(capfd, tmp_path, teacher):
+    with recipe("distill") as module:
+        code, _, err = typed(module, capfd)(
+            *TASK, f"--teacher={teacher}", "--epochs=3", "--hint_epochs=1", "--losses=answers=0.9,hint",
+            "--pairs=dense1:wide", f"--out={tmp_path}/run", *QUICK,
+        )  # fmt: skip
+    assert code == 0, err
+    assert "taught by answers=0.9, hint, in two stages" in rows(tmp_path / "run")[1]["why"]
+    assert rows(tmp_path / "run")[1]["details"]["distillation"]["hint_epochs"] == 1
+    student = load_network(tmp_path / "run/steps/01-distil/model.keras")
+    assert [layer.name for layer in student.layers] == ["image", "flatten", "dense1", "dense2", "scores"]
+
+
 @pytest.mark.slow
 def test_losses_change_what_is_learnt_and_a_file_of_another_kind_teaches(capfd, tmp_path, teacher):
     """A .tflite of the teacher gives the same lessons as its network, to rounding; another loss does not."""
@@ -109,6 +122,8 @@ def test_losses_change_what_is_learnt_and_a_file_of_another_kind_teaches(capfd, 
         ("distill", (*TASK, "--losses=answers=2"), "that of the answers at most 1. Received: 'answers=2'"),
         ("distill", (*TASK, "--pairs=a:b"), "--pairs means something only with --losses of at, sp or hint"),
         ("distill", (*TASK, "--losses=sp", "--pairs=a"), "--pairs must be layers as mine:theirs. Received: 'a'"),
+        ("distill", (*TASK, "--hint_epochs=1"), "--hint_epochs means something only with hint among --losses"),
+        ("distill", (*TASK, "--losses=hint", "--hint_epochs=3", "--epochs=3"), "leave one or more for the whole"),
         ("distill", (*TASK, "--losses=at"), "Student and teacher must have layers of one height and width"),
         ("distill", (*TASK, "--teacher=none.keras"), "A teacher must be a file that exists"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tta_lite.guideline import budget as budgets
 from tta_lite.guideline.reasons import Reason, Said, spoken
 from tta_lite.measure.benchmark import Comparison
-from tta_lite.types import Budget, Candidate, LedgerEntry, Report
+from tta_lite.types import Budget, Candidate, InputError, LedgerEntry, Report
 
 if TYPE_CHECKING:
     from tta_lite.training.pruning import Pruning
     from tta_lite.training.quantization_plan import QuantizationAware
 
 START = "none"
+# What can be learnt from a teacher, and the usual weights: those of the papers; that of the answers is a share.
+LOSSES = {"answers": 0.5, "at": 1000.0, "sp": 3000.0, "hint": 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Teaching:
       file: the teacher instead of a row's network, anything that `tta_lite.export.teachers.load_teacher` reads.
       terms: what is learnt from it besides: a name of `tta_lite.training.distillation_terms.TERMS` and its weight.
       pairs: (layer of the network, layer of the teacher) for `terms`; none: the last layers of each size of both.
+      hint_epochs: FitNets in two stages: so many of the trial's epochs come first, in which the network learns up to
+        its hinted layer and from the hint alone, which is then dropped; 0: the hint counts beside the rest throughout.
     """
 
     row: str
@@ -40,6 +45,35 @@ class Teaching:
     file: str = ""
     terms: tuple[tuple[str, float], ...] = ()
     pairs: tuple[tuple[str, ...], ...] = ()
+    hint_epochs: int = 0
+
+
+def losses_of(texts: Sequence[str]) -> tuple[float, tuple[tuple[str, float], ...]]:
+    """-> the weight of the answers, 0 without them, and the other terms, from words as people write them.
+
+    Args:
+      texts: names of `LOSSES`, each with a weight after "=" if not the usual one.
+
+    Raises:
+      InputError: a name that is not known or comes twice, or a weight that cannot be.
+
+    >>> losses_of(["answers=0.7", "at=1", "sp"])
+    (0.7, (('at', 1.0), ('sp', 3000.0)))
+    """
+    weights = {}
+    for text in texts:
+        name, given, weight = text.partition("=")
+        if name not in LOSSES or name in weights:
+            raise InputError(f"--losses must name some of {', '.join(LOSSES)}, each once. Received: {text!r}")
+        try:
+            weights[name] = float(weight) if given else LOSSES[name]
+        except ValueError:
+            raise InputError(f"--losses: a weight must be a number, as at=1000. Received: {text!r}") from None
+        if not 0 < weights[name] < math.inf or (name == "answers" and weights[name] > 1):
+            raise InputError(f"--losses: a weight must be above 0, that of the answers at most 1. Received: {text!r}")
+    if not weights:
+        raise InputError(f"--losses must name one or more of {', '.join(LOSSES)}. Received: nothing")
+    return weights.pop("answers", 0.0), tuple(weights.items())
 
 
 @dataclasses.dataclass(frozen=True)

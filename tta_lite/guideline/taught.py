@@ -14,6 +14,7 @@ from tta_lite.guideline.reasons import Reason, fault_of, reason
 from tta_lite.tasks.paired import Difference, paired_difference
 from tta_lite.training.distillation import Distillation
 from tta_lite.training.distillation_terms import TERMS
+from tta_lite.training.fitnets import hinted, without_hint
 from tta_lite.training.teachers import Teacher
 from tta_lite.types import Accuracy, Candidate, InputError, Task
 
@@ -75,7 +76,10 @@ def try_teacher(model: keras.Model, teaching: Teaching, task: Task) -> None:
       InputError: the file cannot be read, or the two do not fit each other.
     """
     if teaching.file:
-        _distillation(load_teacher(teaching.file), dataclasses.asdict(teaching)).check(model, task.loss())
+        found = _distillation(load_teacher(teaching.file), dataclasses.asdict(teaching))
+        found.check(model, task.loss())
+        if teaching.hint_epochs:
+            hinted(model, found.teacher, without_hint(found)[1])
 
 
 def _distillation(teacher: keras.Model | Teacher, teaching: Mapping[str, Any]) -> Distillation:

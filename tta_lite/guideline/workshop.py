@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import tensorflow as tf
 
 from tta_lite.boards.profile import Runtime
 from tta_lite.compat import keras
@@ -22,13 +21,13 @@ from tta_lite.export.quantize.float_file import FloatFile
 from tta_lite.export.quantize.post_training import PostTraining
 from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
+from tta_lite.guideline import trainer
 from tta_lite.guideline.bench import START, Sketch, Trial
-from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, TRAINING, report_on_paper, say
+from tta_lite.guideline.case_study import FILE, MODEL, PARITY_IMAGES, REPORT, report_on_paper, say
 from tta_lite.guideline.checks import as_if_trained, missing_ops
 from tta_lite.guideline.delegated import delegation_note
-from tta_lite.guideline.progress import Scoring, Tell, Timed, Trained, untold
+from tta_lite.guideline.progress import Scoring, Tell, Timed, untold
 from tta_lite.guideline.reasons import Said, UnusableError, all_of, fault_of, reason, said_in, with_said
-from tta_lite.guideline.taught import Taught, teacher_for, teacher_name, weights_of
 from tta_lite.measure.benchmark import Comparison, benchmark, benchmark_together
 from tta_lite.measure.counting import count
 from tta_lite.measure.interpreter import TFLitePredictor
@@ -36,21 +35,15 @@ from tta_lite.measure.latency_model import load_model
 from tta_lite.measure.predict import predict
 from tta_lite.tasks.calibration import checked_calibration
 from tta_lite.tasks.stream import first_inputs
-from tta_lite.training.callbacks import EpochsDone
-from tta_lite.training.fit import FitSettings, fit, training_seconds
-from tta_lite.training.pruning import Pruning, sparsity
-from tta_lite.training.pruning_policies import LayerPolicy
+from tta_lite.training.fit import FitSettings
+from tta_lite.training.pruning import sparsity
 from tta_lite.training.quantization_aware import is_quantization_aware, plain_network
 from tta_lite.training.quantization_files import load_trained, ranges_file, save_trained
-from tta_lite.training.quantization_plan import QuantizationAware
-from tta_lite.types import FP32, Accuracy, Candidate, ExportSpec, InputError, LedgerEntry, Task, Verdict
+from tta_lite.types import FP32, Candidate, ExportSpec, InputError, LedgerEntry, Task, Verdict
 
 # Of a trial: the untrained network, what it is, what was measured of the finished one; of a row: what to go on with.
 OUTLINE, RECORD, FINISHED, PROGRESS = "start.keras", "candidate.json", "finished.json", "trials.json"
 TRIALS = "trials"
-# The training of a setting, and the same without its teacher.
-ALONE = f"{TRAINING}_alone"
-TRAININGS = (TRAINING, ALONE)
 
 
 class StepFolders(Protocol):
@@ -157,19 +150,21 @@ class Workshop:
         if (folder / FINISHED).is_file():
             return LedgerEntry.from_json(json.loads((folder / FINISHED).read_text(encoding="utf-8")))
         needs = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        began = time.monotonic() - sum(training_seconds(folder / name) for name in TRAININGS)
+        began = time.monotonic() - trainer.spent(folder)
         if (folder / MODEL).is_file():
             candidate = self._load(folder, MODEL)
         else:
-            candidate, learnt = self._trained(self._load(folder, OUTLINE), needs, folder, f"{row} {trial}")
+            candidate, learnt = self._trained(row, trial, needs)
             needs |= learnt
             self._save(folder, MODEL, candidate, needs)
-            for name in TRAININGS:
-                shutil.rmtree(folder / name / "checkpoints", ignore_errors=True)
+            trainer.tidy(folder)
         if needs["epochs"]:
             atomic_write(folder / FILE, self._export(candidate))
         label = reason("label_file", label=said_in(needs, "label"), preset=candidate.export.preset)
-        entry = self._scored(row, candidate, folder, label, began)
+        # With a teacher and without, the better one was found by its score.
+        known = needs.get("distillation")
+        known = None if known is None else known[known["kept"]]
+        entry = self._scored(row, candidate, folder, label, began, known)
         plan = needs.get("quantization") or {}
         if "learnt" in needs:
             entry = _noted(entry, said_in(needs, "learnt"))
@@ -260,52 +255,16 @@ class Workshop:
             self._images[count] = checked_calibration(self.task, count, seed=self.settings.seed)[0] if count else []
         return self._images[count]
 
-    def _trained(
-        self, candidate: Candidate, needs: Mapping[str, Any], folder: Path, label: str
-    ) -> tuple[Candidate, dict[str, Any]]:
-        """-> the trained network, and what is to be told of its teacher."""
-        if not needs["epochs"]:
-            return candidate, {}
-        settings = dataclasses.replace(
-            self.settings,
-            epochs=needs["epochs"],
-            learning_rate=self.settings.learning_rate * needs["rate"],
-            precision=needs["precision"],
-            pruning=_pruning(needs),
-            quantization=QuantizationAware(**needs["quantization"]) if needs.get("quantization") else None,
-        )
-        teaching = needs.get("teaching")
-        if not teaching:
-            return self._fit(candidate, settings, folder / TRAINING, label), {}
-        distillation, fault = teacher_for(candidate.model, teaching, self.load, self.task)
-        if fault is not None:
-            return self._fit(candidate, settings, folder / TRAINING, label), with_said("learnt", fault)
-        taught = dataclasses.replace(settings, distillation=distillation)
-        if not teaching.get("control"):
-            learnt = reason("note_taught", row=teacher_name(teaching), weight=weights_of(teaching))
-            return self._fit(candidate, taught, folder / TRAINING, label), with_said("learnt", learnt)
-        pupil = self._fit(candidate, taught, folder / TRAINING, label, (0, 2))
-        alone = self._fit(candidate, settings, folder / ALONE, f"{label}, without a teacher", (1, 2))
-        found = Taught(self._keras_score(pupil.model), self._keras_score(alone.model))
-        told = {**with_said("learnt", found.note(teaching)), "distillation": {**teaching, **found.record()}}
-        return (pupil if found.keeps_teacher else alone), told
+    def _trained(self, row: str, trial: str, needs: Mapping[str, Any]) -> tuple[Candidate, dict[str, Any]]:
+        """-> the trained network of a trial, and what is to be told of its teacher."""
+        folder = self._trial(row, trial)
+        at_work = trainer.Trainer(self.task, self.settings, self.load, self.write, self.tell)
+        return at_work.trained(self._load(folder, OUTLINE), needs, folder, f"{row} {trial}")
 
-    def _fit(
-        self, candidate: Candidate, settings: FitSettings, workdir: Path, label: str, part: tuple[int, int] = (0, 1)
-    ) -> Candidate:
-        """-> trained; `part` is the number of this training, and how many there are of the setting."""
-        number, of = part
-
-        def tell(done: float, count: int, logs: Mapping[str, float]) -> None:
-            self.tell(Trained(done + number * count, of * count, logs))
-
-        return fit(candidate, self.task, settings, workdir, label=label, callbacks=[EpochsDone(tell)], write=self.write)
-
-    def _keras_score(self, model: keras.Model) -> Accuracy:
-        predict = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
-        return self.task.score(lambda batch: np.asarray(predict(batch)))
-
-    def _scored(self, row: str, candidate: Candidate, folder: Path, label: Said, began: float) -> LedgerEntry:
+    def _scored(
+        self, row: str, candidate: Candidate, folder: Path, label: Said, began: float, known: float | None = None
+    ) -> LedgerEntry:
+        """-> what was measured of a file; `known` is the score of its Keras model."""
         file = folder / FILE
         tflite = file.read_bytes()
         counts = count(plain_network(candidate.model))
@@ -323,15 +282,11 @@ class Workshop:
         self.tell(Scoring())
         self.write(f"{row}: scoring {details['label']} through the interpreter")
         accuracy = self.task.score(TFLitePredictor(tflite))
-        keras_accuracy = self._keras_score(candidate.model)
+        keras_accuracy = trainer.keras_score(candidate.model, self.task).value if known is None else known
         notes: list[Said] = [delegation_note(tflite)]
         if counts.uncounted:
             notes.append(reason("note_uncounted", ops=", ".join(counts.uncounted)))
-        report = dataclasses.replace(
-            report,
-            **accuracy.report_fields(),
-            keras_accuracy=keras_accuracy.value,
-        )
+        report = dataclasses.replace(report, **accuracy.report_fields(), keras_accuracy=keras_accuracy)
         details |= with_said("note", all_of(notes, "then"))
         return LedgerEntry(row, "", Verdict.TAKEN, "", report, time.monotonic() - began, details)
 
@@ -340,15 +295,6 @@ def _noted(entry: LedgerEntry, note: Said) -> LedgerEntry:
     """-> the entry with one more sentence before its note."""
     said = with_said("note", all_of([note, said_in(entry.details, "note")], "then"))
     return dataclasses.replace(entry, details={**entry.details, **said})
-
-
-def _pruning(needs: Mapping[str, Any]) -> Pruning | None:
-    """-> the schedule that a trial's record asks for."""
-    if needs.get("pruning"):
-        record = needs["pruning"]["layers"]
-        layers = LayerPolicy(tuple(record["only"]), tuple(record["skip"]), record["ends"], record["depthwise"])
-        return Pruning(**{**needs["pruning"], "layers": layers})
-    return None if needs["sparsity"] is None else Pruning(needs["sparsity"])
 
 
 def _check_it_runs(file: Path) -> None:

@@ -58,7 +58,7 @@ def gain(gained: np.ndarray, counted: np.ndarray) -> Difference:
     """-> the difference between two scores, from what each example gained.
 
     Args:
-      gained: [N] int, how many more are right in each example.
+      gained: [N], how many more are right in each example.
       counted: [N] int, how many count in it.
     """
     n = len(counted)
@@ -67,4 +67,4 @@ def gain(gained: np.ndarray, counted: np.ndarray) -> Difference:
     total = times @ counted
     drawn = 100.0 * (times @ gained)[total > 0] / total[total > 0]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Difference(100.0 * int(gained.sum()) / int(counted.sum()), (float(low), float(high)))
+    return Difference(100.0 * float(gained.sum()) / int(counted.sum()), (float(low), float(high)))

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from tta_lite.compat import keras
 from tta_lite.training import precision as precisions
-from tta_lite.training.distillation_features import feature_tensors
 from tta_lite.training.distillation_step import Lesson, Taught
 from tta_lite.training.distillation_terms import Hint, Term, Weight, check_weight
+from tta_lite.training.fitnets import hinted
 from tta_lite.training.pruning_policies import named_layers
 from tta_lite.training.teachers import Teacher, as_teacher, example_batch
 from tta_lite.transforms.graph import check_graph
@@ -162,15 +162,9 @@ def hint_stage(
       >>> sorted(stage.fit(np.ones([4, 8, 8, 1]), verbose=0).history)
       ['hint', 'loss']
     """
-    check_graph(student)
-    hint = Hint() if hint is None else hint
     teacher = as_teacher(teacher)
-    pairs = hint.bind(student, teacher).pairs
-    if len(pairs) != 1:
-        raise InputError(f"The first stage of FitNets has one pair of layers. Received: {pairs}")
-    ((mine, theirs),) = pairs
-    first = keras.Model(student.inputs, feature_tensors(student)[mine], name=f"{student.name}_to_{mine}")
-    return Distiller(first, teacher, [Hint(hint.weight, {mine: theirs})], name=name)
+    first, pair = hinted(student, teacher, hint)
+    return Distiller(first, teacher, [pair], name=name)
 
 
 def _fit(mine: tuple, theirs: tuple) -> bool:
