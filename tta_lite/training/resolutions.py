@@ -1,0 +1,101 @@
+"""`MultiResolution`: one set of weights for pictures of several sizes, for anybody's `compile` and `fit`.
+
+Wang et al., *Resolution Switchable Networks for Runtime Efficient Image Recognition*, ECCV 2020,
+https://arxiv.org/abs/2007.09558 (shared weights, batch norms of their own for each size); Touvron et al., *Fixing the
+train-test resolution discrepancy*, NeurIPS 2019, https://arxiv.org/abs/1906.06423 (why statistics belong to a size).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tta_lite.compat import keras
+from tta_lite.training.many_in_one import ManyInOne, Part, part
+from tta_lite.training.shared_slices import Slice
+from tta_lite.transforms.scaling import scale
+from tta_lite.types import InputError
+
+
+class MultiResolution(ManyInOne):
+    """Trains a network for several sizes of its pictures at once.
+
+    Pictures come in the size of `model`, the largest; for the others they are made smaller within the step (bilinear,
+    antialiased), as `resized` does. It is compiled and fitted as the network would be; logs have its loss and metrics
+    beside the mean loss of each other size (``loss_96``). `network(size)` gives the network of one size.
+
+    Args:
+      model: functional, one picture [B, H, W, C] with H = W as its input, outputs that do not hang on the size
+        (classes; no heat maps), without nested models; it learns.
+      sizes: heights and widths in pixels, smaller than the model's own.
+      own_factors: each size has batch norms of its own (Wang et al.); else they share their factors, and their
+        statistics alone are of the size, best of all after `recalibrate`.
+      distil: smaller sizes learn the answers to the largest pictures instead of the labels.
+      sampled: how many of the sizes between the largest and the smallest are trained in a step; None: all.
+      seed: of those.
+
+    Raises:
+      InputError: a size out of range, or outputs that hang on the size.
+
+    Example:
+      >>> image = keras.Input((16, 16, 1))
+      >>> x = keras.layers.ReLU()(keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(image)))
+      >>> net = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+      >>> both = MultiResolution(net, (8,))
+      >>> both.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+      >>> sorted(both.fit(np.ones([4, 16, 16, 1]), np.zeros(4), verbose=0).history)
+      ['loss', 'loss_8']
+      >>> both.network(8).input_shape
+      (None, 8, 8, 1)
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        sizes: Sequence[int],
+        *,
+        own_factors: bool = True,
+        distil: bool = False,
+        sampled: int | None = None,
+        seed: int = 0,
+        name: str = "multi_resolution",
+    ) -> None:
+        shape = model.input_shape
+        if not isinstance(shape, tuple) or len(shape) != 4 or shape[1] != shape[2] or shape[1] is None:
+            raise InputError(f"The network must take one square picture [B, H, H, C]. Received: {shape}")
+        sizes = tuple(sorted(sizes, reverse=True))
+        whole = all(isinstance(size, int) and not isinstance(size, bool) for size in sizes)
+        if not sizes or not whole or len(set(sizes)) < len(sizes) or not 0 < sizes[-1] <= sizes[0] < shape[1]:
+            raise InputError(f"Argument `sizes` must be different whole numbers below {shape[1]}. Received: {sizes}")
+        super().__init__(
+            model,
+            [_of_size(model, size, own_factors) for size in sizes],
+            key=shape[1],
+            distil=distil,
+            sampled=sampled,
+            seed=seed,
+            name=name,
+        )
+
+
+def resized(images: tf.Tensor, size: int) -> tf.Tensor:
+    """[B, H, W, C] -> [B, size, size, C]: bilinear, with the triangle widened where pictures become smaller."""
+    return tf.image.resize(images, [size, size], antialias=True)
+
+
+def _of_size(model: keras.Model, size: int, own_factors: bool) -> Part:
+    small = scale(model, resolution=size)
+    if small.output_shape != model.output_shape:
+        raise InputError(
+            f"Outputs must be the same for all sizes, {model.output_shape}. Received: {small.output_shape} for {size}"
+        )
+    slices = []
+    for mine, main in zip(small.weights, model.weights, strict=True):
+        if mine.shape != main.shape:
+            raise InputError(f"Weights must not hang on the size of pictures. Received: {main.name}, {main.shape}")
+        slices.append(Slice(tuple(np.arange(length) for length in main.shape), tuple(main.shape)))
+    prepare = functools.partial(resized, size=size)
+    return part(size, small, model, slices, own_factors=own_factors, prepare=prepare)
