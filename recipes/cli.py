@@ -21,6 +21,7 @@ RECIPES: Mapping[str, str] = {
     "factorize": "recipes.factorize",
     "remove-channels": "recipes.remove_channels",
     "remove-layers": "recipes.remove_layers",
+    "netadapt": "recipes.netadapt",
     "train": "recipes.train",
     "distill": "recipes.distill",
     "prune": "recipes.prune",
