@@ -1,1 +1,1 @@
-"""Which network of many: search over architectures, and shrinking one to a latency."""
+"""Architecture search: spaces as data, the networks of their points, what a point is worth and what it costs."""
