@@ -21,6 +21,7 @@ COLUMNS = (
     ("tasks", "training"),
     ("export",),
     ("measure",),
+    ("search",),
     ("guideline",),
     ("report",),
     ("recipes",),
