@@ -37,6 +37,7 @@ class Plan:
       seed: of the choices.
       first: points that are tried before the sampler is asked.
       setting: what else must be the same for all workers, plain JSON values.
+      notes: what workers elsewhere may read, see `tta_lite.search.log.notes_of`.
       beat_s: every so many seconds a worker says that it lives; one that was not heard of for `grace_s` is taken for
         dead, and its trial is taken up by another. On one machine it is known at once whether a worker's process lives.
       grace_s: see there; at least three beats.
@@ -54,6 +55,7 @@ class Plan:
     seed: int = 0
     first: tuple[Point, ...] = ()
     setting: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     beat_s: float = 10.0
     grace_s: float = 120.0
     poll_s: float = 2.0
@@ -108,7 +110,7 @@ class Search:
         self._tell = tell
         self._changed = changed
         setting = {"sampler": plan.sampler, "pruner": plan.pruner, "seed": plan.seed, **plan.setting}
-        self._log = SharedLog(where, study, plan.space, plan.goal, setting)
+        self._log = SharedLog(where, study, plan.space, plan.goal, setting, plan.notes)
         # Number of a try -> (the last beat that was heard, when).
         self._heard: dict[int, tuple[int, float]] = {}
         self._own: int | None = None
@@ -183,14 +185,16 @@ class Search:
         """-> a try of this worker's, at a point that is its own; None: there is nothing to try now."""
         for key, holder in found.items():
             if holder is None:
-                before = [trial for trial in trials if trial.key == key]
-                trial = self._take(before[-1].point, before[-1].number)
+                # The last one that came to something: others only asked for the point at the same moment.
+                tries = [trial for trial in trials if trial.key == key]
+                before = max(tries, key=lambda one: (bool(one.steps) or not one.paused, one.number))
+                trial = self._take(before.point, before.number)
                 if trial is not None and claims.deaths(trials, key) >= claims.MOST_DEATHS:
                     self._log.failed(trial.number, f"{claims.MOST_DEATHS} workers ended within it")
                     trial = self._own = None
                 if trial is None:
                     return self._claim_anew()
-                self._tell(f"trial {trial.number} takes up trial {before[-1].number}")
+                self._tell(f"trial {trial.number} takes up trial {before.number}")
                 return trial
         if len(found) >= self._points:
             return None

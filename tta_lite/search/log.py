@@ -19,7 +19,8 @@ from tta_lite.search.trial import Lost, Measured, State, Trial
 from tta_lite.types import InputError
 
 # What is kept of the search, and of a try.
-SETTING, OWNER, TOKEN, TAKES_UP = "tta_lite:setting", "owner", "token", "takes_up"
+SETTING, NOTES = "tta_lite:setting", "tta_lite:notes"
+OWNER, TOKEN, TAKES_UP = "owner", "token", "takes_up"
 BEAT, MEASURED, LATENCY, WHY, PAUSED = "beat", "measured", "latency", "why", "paused"
 # A server that starts anew, or a file that another worker locks, is asked again so often.
 ATTEMPTS = 6
@@ -36,12 +37,21 @@ class SharedLog:
       space: of the search,
       goal: what it wants,
       setting: and what else must be the same for all its workers: plain JSON values.
+      notes: what workers elsewhere may read, see `notes_of`; nothing is compared. Empty: those that are there stay.
 
     Raises:
       InputError: the storage cannot be reached, or holds another search of this name.
     """
 
-    def __init__(self, where: str, study: str, space: Space, goal: Goal, setting: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        where: str,
+        study: str,
+        space: Space,
+        goal: Goal,
+        setting: Mapping[str, Any],
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
         opt = optuna()
         self._states = opt.trial.TrialState
         self._too_late = opt.exceptions.UpdateFinishedTrialError
@@ -64,6 +74,8 @@ class SharedLog:
                 f"The study {study!r} in {without_password(where)} is another search. Expected: the same settings, or "
                 f"another --study. Received: {lines[:600]}"
             )
+        if notes:
+            self._again(lambda: self._study.set_user_attr(NOTES, _plain(notes)))
         self._distributions = {
             choice.name: opt.distributions.CategoricalDistribution(choice.values) for choice in space.choices
         }
@@ -205,20 +217,25 @@ class SharedLog:
         return known.get(frozen.state, State.RUNNING)
 
 
-def setting_of(where: str, study: str) -> dict[str, Any] | None:
-    """-> what a study's first worker wrote of it: ``space``, ``goal`` and the rest; None: there is no such study.
+def notes_of(where: str, study: str) -> dict[str, Any]:
+    """-> what the one who began a search noted for workers elsewhere.
 
     Raises:
-      InputError: the storage cannot be reached.
+      InputError: the storage cannot be reached, or holds no such search.
     """
     opt = optuna()
     storage = open_storage(where)
     try:
-        found: dict[str, Any] | None = opt.load_study(storage=storage, study_name=study).user_attrs.get(SETTING)
+        found: dict[str, Any] | None = opt.load_study(storage=storage, study_name=study).user_attrs.get(NOTES)
     except KeyError:
-        return None
+        found = None
     finally:
         storage.remove_session()
+    if found is None:
+        raise InputError(
+            f"A worker takes part in a search that has begun. Received: no search {study!r} in "
+            f"{without_password(where)}"
+        )
     return found
 
 
