@@ -17,7 +17,7 @@ from tta_lite.export.quantize.names import op_layers
 from tta_lite.export.tflite import export_tflite
 from tta_lite.guideline.reasons import ENGLISH, Reason, Said, all_of, reason, spoken
 from tta_lite.models.backbones import LIGHT_BACKBONES, get_backbone
-from tta_lite.transforms.rewrite import rewrite
+from tta_lite.transforms.as_if_trained import as_if_trained
 from tta_lite.types import ExportSpec, InputError
 
 SHOWN = 3
@@ -112,18 +112,6 @@ def no_fp16(board: BoardProfile, runtime: str | None = None) -> Reason | None:
     if answer.code == "no_fp16_kernels":
         return reason(answer.code, runtime=board.runtime(runtime).title, board=board.title)
     return reason(answer.code, cores=all_of([cores.name for cores in board.cores]), board=board.title)
-
-
-def as_if_trained(model: keras.Model) -> keras.Model:
-    """-> a copy whose biases and batch norms do something: the converter leaves out a bias that is zero."""
-    rng = np.random.default_rng(0)
-    copy = rewrite(model, {}, flatten=True)
-    copy.set_weights([
-        values + rng.uniform(0.01, 0.1, values.shape).astype(values.dtype) if values.size and np.ptp(values) == 0
-        else values
-        for values in copy.get_weights()
-    ])  # fmt: skip
-    return copy
 
 
 def missing_ops(tflite: bytes, runtime: Runtime, layers: Sequence[str] = ()) -> list[Miss]:
