@@ -28,7 +28,7 @@ from tta_lite.search.trial import Interrupted, Measured, Trial, key_of
 from tta_lite.tasks.stream import first_inputs
 from tta_lite.training.callbacks import TimeLimit
 from tta_lite.training.fit import FitSettings, fit, training_seconds
-from tta_lite.types import FP32, Accuracy, Candidate, InputError, Latency, Report, Task
+from tta_lite.types import FP32, Candidate, InputError, Latency, Predictor, Report, Task
 
 TRAINING, FINAL = "training", "final"
 MODEL, FILE, REPORT, POINT = "model.keras", "model.tflite", "report.json", "point.json"
@@ -107,7 +107,7 @@ class Trainer:
         before = training_seconds(place / TRAINING)
         trained, scores = self._fit(model, task, self.settings, place / TRAINING, point, report)
         last = self.settings.epochs
-        accuracy = scores[last] if last in scores else keras_score(trained, task).value
+        accuracy = scores[last] if last in scores else checked_score(predictor(trained), task)
         self._tidy(place / TRAINING)
         seconds = before + time.monotonic() - began
         return Measured(accuracy, latency_ms, source, counts.macs, counts.params, seconds)
@@ -217,26 +217,34 @@ class ScoreEachEpoch(keras.callbacks.Callback):
     def __init__(self, task: Task, report: Reporting | None, limit: TimeLimit | None) -> None:
         super().__init__()
         self._task, self._report, self._limit = task, report, limit
+        self._predict: Predictor | None = None
         self.found: dict[int, float] = {}
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Scores, unless the epoch was cut."""
         if (self._limit is not None and self._limit.done_after(epoch) != epoch + 1) or self._report is None:
             return
-        self.found[epoch + 1] = keras_score(self.model, self._task).value
+        if self._predict is None:
+            self._predict = predictor(self.model)
+        self.found[epoch + 1] = checked_score(self._predict, self._task)
         self._report(epoch + 1, self.found[epoch + 1])
 
 
-def keras_score(model: keras.Model, task: Task) -> Accuracy:
-    """-> how good a network is, computed by Keras.
+def predictor(model: keras.Model) -> Predictor:
+    """-> what a network answers, computed by Keras; it is traced once."""
+    predict = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+    return lambda batch: np.asarray(predict(batch))
+
+
+def checked_score(predict: Predictor, task: Task) -> float:
+    """-> how good predictions are.
 
     Raises:
       InputError: the score is no number.
     """
-    predict = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
-    found = task.score(lambda batch: np.asarray(predict(batch)))
-    if not 0 <= found.value <= 100:
-        raise InputError(f"The score of a network must lie in 0..100. Received: {found.value!r}")
+    found = task.score(predict).value
+    if not 0 <= found <= 100:
+        raise InputError(f"The score of a network must lie in 0..100. Received: {found!r}")
     return found
 
 
