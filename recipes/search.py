@@ -116,44 +116,40 @@ def main(argv: Sequence[str]) -> None:
     )  # fmt: skip
     folder = _run.open_folder("search", _FLAGS, seed=seed, display_flags=_MAY_CHANGE)
     say = LANGUAGES[_LANGUAGE.value]
-    tasks = Tasks()
     trainer = Trainer(
-        subject, tasks, latency_of, FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=seed), folder.path,
+        subject, Tasks(), latency_of, FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=seed), folder.path,
         None if seconds == math.inf else began + seconds,
     )  # fmt: skip
-    report = SearchReport(folder, goal, lambda: tasks.metric, say)
+    report = SearchReport(folder, goal, trainer.metrics, say)
     found = run_search(
         plan, trainer, _STORAGE.value or str(folder.path / "search.db"), _STUDY.value, folder,
         finals=None if _WORKER.value else Finals(_FINALISTS.value, _FINAL_EPOCHS.value),
         seconds=seconds - (time.monotonic() - began), tell=lambda line: print(line, flush=True), changed=report,
     )  # fmt: skip
-    print(table(found, goal, tasks.metric, say))
+    print(table(found, goal, report.metric, say))
     print(f"{folder.path}/ has search.json, table.md and plots/front.png")
     if not found.done:
         print("The search is not done; the same command goes on with it")
 
 
 class Tasks:
-    """Tasks by the edges of a network: data that is known here is read once for all networks of one size.
-
-    Attributes:
-      metric: of the tasks.
-    """
+    """Tasks by the edges of a network: data that is known here is read once for all networks of one size."""
 
     def __init__(self) -> None:
-        self.metric = "accuracy"
         self._known: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, model: Any, pixels: str | None) -> Any:
         """-> the task that the flags name, for a network."""
         from tta_lite.models.outputs import ends_in_softmax
+        from tta_lite.tasks.find import ARRAYS
 
+        if (_TASK.value or "").partition(":")[0] not in ("image_folder", "pose", *ARRAYS):
+            # A task of the user's own gets each network.
+            return _task.find(model, pixels=pixels)
         key = (model.input_shape, model.output_shape, ends_in_softmax(model), pixels)
         if key not in self._known:
             self._known[key] = _task.find(model, pixels=pixels)
-        task = self._known[key]
-        self.metric = getattr(task, "metric", self.metric)
-        return task
+        return self._known[key]
 
 
 def _latency() -> Callable[[Any], tuple[float, str]]:

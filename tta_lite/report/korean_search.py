@@ -9,6 +9,7 @@ TEXTS: dict[str, str] = {
     "The front of the short trainings": "짧은 학습에서 얻은 파레토 경계",
     "The best rewards of the short trainings": "짧은 학습에서 보상이 가장 높은 신경망",
     "Trained in full": "전체 학습 완료",
+    "trained in full": "전체 학습",
     "Trial": "시험",
     "Reward": "보상",
     "95 % interval": "95% 신뢰 구간",

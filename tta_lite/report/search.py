@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tta_lite.report.language import ENGLISH, Language
@@ -28,18 +29,26 @@ class SearchReport:
     Attributes:
       folder: of the run.
       goal: of the search.
-      metric: -> what the accuracies are; before the first trial nobody knows.
+      metrics: what the accuracies are; it is filled by the first one.
       say: the language of the table and the plot.
     """
 
     folder: RunFolder
     goal: Goal
-    metric: Callable[[], str]
+    metrics: Collection[str]
     say: Language = ENGLISH
+
+    @property
+    def metric(self) -> str:
+        """What the accuracies are: what an earlier call noted, before this one has scored anything."""
+        file = self.folder.path / RECORD
+        if not self.metrics and file.is_file():
+            return str(json.loads(file.read_text(encoding="utf-8"))["metric"])
+        return ", ".join(sorted(self.metrics)) or "accuracy"
 
     def __call__(self, found: Found) -> None:
         """Writes ``search.json``, ``table.md`` and ``plots/front.png``."""
-        metric = self.metric()
+        metric = self.metric
         self.folder.write_json(RECORD, record(found, self.goal, metric))
         self.folder.write_text(TABLE, table(found, self.goal, metric, self.say))
         if any(trial.measured for trial in found.trials):

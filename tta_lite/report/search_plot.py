@@ -64,7 +64,7 @@ def front_figure(found: Found, goal: Goal, metric: str, theme: Theme = LIGHT, *,
             axes.plot(
                 [one[0] for one in trained], [one[1] for one in trained], linestyle="", marker="*", markersize=11,
                 color=colours[1], markeredgecolor=theme.page, markeredgewidth=0.6, zorder=4,
-                label=say("Trained in full"),
+                label=say("trained in full"),
             )  # fmt: skip
             for at, _, ends in trained:
                 if ends is not None:

@@ -77,6 +77,7 @@ class Trainer:
       folder: gets ``trials/<point>/``.
       deadline: of `time.monotonic`, at which a training stops to go on later; None: there is none.
       write: where progress lines go; standard error if None.
+      metrics: the names of what was scored so far; a task says it with its first score.
     """
 
     subject: Subject
@@ -86,6 +87,7 @@ class Trainer:
     folder: Path
     deadline: float | None = None
     write: Callable[[str], Any] | None = None
+    metrics: set[str] = dataclasses.field(default_factory=set)
 
     def __call__(self, point: Point, report: Any) -> Measured:
         """-> what was measured of a point: the accuracy after a short training, the latency of its file.
@@ -107,7 +109,7 @@ class Trainer:
         before = training_seconds(place / TRAINING)
         trained, scores = self._fit(model, task, self.settings, place / TRAINING, point, report)
         last = self.settings.epochs
-        accuracy = scores[last] if last in scores else checked_score(predictor(trained), task)
+        accuracy = scores[last] if last in scores else self._score(predictor(trained), task)
         self._tidy(place / TRAINING)
         seconds = before + time.monotonic() - began
         return Measured(accuracy, latency_ms, source, counts.macs, counts.params, seconds)
@@ -151,6 +153,7 @@ class Trainer:
             ),
             **task.score(TFLitePredictor(tflite)).report_fields(),
         )
+        self.metrics.add(str(report.metric))
         atomic_write(folder / POINT, to_json_text({"point": full, "latency_source": source}, indent=2) + "\n")
         # Last: where this is, all is.
         atomic_write(folder / REPORT, to_json_text(report.to_json(), indent=2) + "\n")
@@ -192,7 +195,7 @@ class Trainer:
                 raise Interrupted("the time is up")
             limit = TimeLimit(left, write=self.write)
             callbacks.append(limit)
-        scores = ScoreEachEpoch(task, report, limit)
+        scores = ScoreEachEpoch(lambda predict: self._score(predict, task), report, limit)
         if report is not None:
             callbacks.append(scores)
         done = fit(
@@ -201,6 +204,18 @@ class Trainer:
         if limit is not None and limit.stopped:
             raise Interrupted("the time is up")
         return done, scores.found
+
+    def _score(self, predict: Predictor, task: Task) -> float:
+        """-> how good predictions are.
+
+        Raises:
+          InputError: the score is no number.
+        """
+        found = task.score(predict)
+        self.metrics.add(found.metric)
+        if not 0 <= found.value <= 100:
+            raise InputError(f"The score of a network must lie in 0..100. Received: {found.value!r}")
+        return found.value
 
     def _tidy(self, workdir: Path) -> None:
         """Removes what only a training that goes on needs."""
@@ -214,9 +229,9 @@ class ScoreEachEpoch(keras.callbacks.Callback):
       found: epochs done -> accuracy.
     """
 
-    def __init__(self, task: Task, report: Reporting | None, limit: TimeLimit | None) -> None:
+    def __init__(self, score: Callable[[Predictor], float], report: Reporting | None, limit: TimeLimit | None) -> None:
         super().__init__()
-        self._task, self._report, self._limit = task, report, limit
+        self._score, self._report, self._limit = score, report, limit
         self._predict: Predictor | None = None
         self.found: dict[int, float] = {}
 
@@ -226,7 +241,7 @@ class ScoreEachEpoch(keras.callbacks.Callback):
             return
         if self._predict is None:
             self._predict = predictor(self.model)
-        self.found[epoch + 1] = checked_score(self._predict, self._task)
+        self.found[epoch + 1] = self._score(self._predict)
         self._report(epoch + 1, self.found[epoch + 1])
 
 
@@ -234,18 +249,6 @@ def predictor(model: keras.Model) -> Predictor:
     """-> what a network answers, computed by Keras; it is traced once."""
     predict = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
     return lambda batch: np.asarray(predict(batch))
-
-
-def checked_score(predict: Predictor, task: Task) -> float:
-    """-> how good predictions are.
-
-    Raises:
-      InputError: the score is no number.
-    """
-    found = task.score(predict).value
-    if not 0 <= found <= 100:
-        raise InputError(f"The score of a network must lie in 0..100. Received: {found!r}")
-    return found
 
 
 def _read(file: Path) -> Any:
