@@ -5,6 +5,7 @@ import pytest
 
 from tta_lite.compat import keras
 from tta_lite.search.inherit import inherit
+from tta_lite.search.inherit_pose import inherit_pose
 
 L = keras.layers
 
@@ -99,3 +100,20 @@ def test_another_kind_of_layer_of_the_same_name_gives_nothing():
     narrower = keras.Input((3,))
     assert inherit(normed, dense).fresh == ("same",)
     assert inherit(keras.Model(narrower, L.Dense(4, name="same")(narrower)), dense).fresh == ("same",)
+
+
+def test_a_layer_may_take_from_another_name(wide):
+    model = net(6, extra=True)
+    found = inherit(model, wide, {"extra": "grouped", "scores": "none"})
+    assert (found.part, found.fresh) == (("extra",), ("scores",))
+    assert np.array_equal(arrays(model, "extra")[0][..., :4], arrays(wide, "grouped")[0])
+
+
+def test_a_pose_net_of_another_family_gives_nothing(wide):
+    model = net(6, extra=True)
+    assert inherit_pose(model, wide).whole == ("conv", "norm", "depthwise", "deconv", "grouped", "scores")
+    image = keras.Input((4, 4, 2))
+    stranger = keras.Model(image, L.Conv2D(4, 3, name="conv")(image))
+    before = arrays(model, "conv")[0]
+    assert inherit_pose(model, stranger) is None
+    assert np.array_equal(arrays(model, "conv")[0], before)

@@ -39,8 +39,10 @@ def test_the_case_study_is_a_point(per_stage):
     )  # fmt: skip
     narrow = space.narrowed({"family": ["mobilenet_v2"], "head.subpixel": [False], "resolution": [128, 256]})
     assert narrow.full(case_study_point(narrow)) == point
-    with pytest.raises(InputError, match="The case study has resolution=256"):
-        case_study_point(space.narrowed({"resolution": [128]}))
+    smaller = space.narrowed({"resolution": [96, 128], "head.subpixel": [True]})
+    assert smaller.full(case_study_point(smaller)) == {**point, "resolution": 128, "head.subpixel": True}
+    with pytest.raises(InputError, match=r"The case study has head\.filters=256\. Received: 64"):
+        case_study_point(space.narrowed({"head.filters": [64]}))
 
 
 def test_the_case_study_layer_by_layer(case_study, reference):
@@ -83,6 +85,12 @@ def test_another_form_inherits_first_blocks_and_middles(case_study):
     assert np.array_equal(ours[1:4, 1:4], its[:, :, : ours.shape[2]])
     assert ours.shape[:2] == (5, 5)
     assert model.get_layer("block_4_se_reduce").filters == 4
+    # Two Deconvs do what the last two of three did.
+    for ours, its in (("deconv2", "deconv3"), ("pconv2", "pconv3")):
+        mine, theirs = (net.get_layer(name).get_weights()[0] for net, name in ((model, ours), (case_study, its)))
+        assert np.array_equal(mine, theirs[tuple(slice(size) for size in mine.shape)])
+    first = [net.get_layer("pconv1").get_weights()[0] for net in (model, case_study)]
+    assert not np.isin(first[0], first[1]).any()
     assert "Conv_1" not in names
 
 

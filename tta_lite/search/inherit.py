@@ -8,7 +8,7 @@ take weights of smaller networks from a larger one so.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Inherited:
     share: float
 
 
-def inherit(model: keras.Model, donor: keras.Model) -> Inherited:
+def inherit(model: keras.Model, donor: keras.Model, renamed: Mapping[str, str] | None = None) -> Inherited:
     """Puts weights of `donor` into the layers of `model` that have the same name and class -> what was taken.
 
     Channels: the first ones. Where the new layer has more, those beyond stay as they are. Kernels: their centre; a
@@ -48,6 +48,7 @@ def inherit(model: keras.Model, donor: keras.Model) -> Inherited:
     Args:
       model: functional; its weights are changed in place.
       donor: functional; it is not changed.
+      renamed: name of a layer of `model` -> the donor's layer that it takes from instead, which need not be there.
 
     Raises:
       InputError: one of the two is no graph of layers.
@@ -67,7 +68,7 @@ def inherit(model: keras.Model, donor: keras.Model) -> Inherited:
     taken = total = 0
     seen: set[int] = set()
     for call in trace(model).calls:
-        layer, source = call.layer, given.get(call.name)
+        layer, source = call.layer, given.get((renamed or {}).get(call.name, call.name))
         if not layer.weights or id(layer) in seen:
             continue
         seen.add(id(layer))

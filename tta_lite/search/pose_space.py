@@ -16,8 +16,10 @@ from tta_lite.models.backbones import Backbone, get_backbone
 from tta_lite.models.mobilenet import MOBILENETS, mobilenet
 from tta_lite.models.pose import pose_resnet
 from tta_lite.search.inherit import inherit
+from tta_lite.search.inherit_pose import inherit_pose
 from tta_lite.search.mobilenet_stages import LAST_OF_STRIDE_16, ROWS, StageForm, mobilenet_stages
 from tta_lite.search.space import Choice, Point, Space, Value, When
+from tta_lite.tasks.classification import PIXELS
 from tta_lite.transforms.subpixel import subpixel
 from tta_lite.types import InputError
 
@@ -44,12 +46,13 @@ CASE_STUDY: Mapping[str, Value] = {
     "head.taper": 1.0,
     "head.subpixel": False,
 }
+# What changes the picture or the file, and no weight.
+OF_NO_WEIGHT = ("resolution", "head.subpixel")
 # Of families that are scaled as a whole.
 SCALES: Mapping[str, Value] = {
     "mobilenet_v3.width": 1.0, f"{SHUFFLENET}.width": 1.0, f"{SHUFFLENET}.depth": 1.0, "mnasnet.width": 1.0,
     "mnasnet.depth": 1.0,
 }  # fmt: skip
-OF_A_STAGE = ("kernel", "expand", "depth", "excite")
 
 
 def pose_space(*, per_stage: bool = False) -> Space:
@@ -123,14 +126,20 @@ def _by_stage(v2: When, full: When) -> list[Choice]:
 def case_study_point(space: Space) -> Point:
     """-> the case study's network as a point of a space of `pose_space`, or of a narrowed one that holds it.
 
+    It has 256 pixels and Deconvs that are deployed as such, where the space has these values; else the largest
+    resolution that there is, and the other form: the weights would be the same.
+
     Raises:
       InputError: the space does not hold it.
     """
-    everything = {**_everything(), **CASE_STUDY}
+    values = _everything()
+    for choice in space.choices:
+        if choice.name == "resolution" and values["resolution"] not in choice.values:
+            values["resolution"] = choice.values[-1]
     for name, value in space.fixed:
-        if name in CASE_STUDY and value != CASE_STUDY[name]:
+        if name in CASE_STUDY and name not in OF_NO_WEIGHT and value != CASE_STUDY[name]:
             raise InputError(f"The case study has {name}={CASE_STUDY[name]!r}. Received: {value!r}, which is fixed")
-    return space.check({choice.name: everything[choice.name] for choice in space.choices})
+    return space.check({choice.name: values[choice.name] for choice in space.choices})
 
 
 def _everything() -> dict[str, Value]:
@@ -207,8 +216,22 @@ def _number(point: Point, name: str) -> float:
     return float(point.get(name, SCALES[name]))
 
 
+def pixels_of(point: Point) -> str:
+    """-> what a point's network expects of its pixels, a key of `tta_lite.tasks.classification.PIXELS`.
+
+    >>> pixels_of({}), pixels_of({"family": "shufflenet_v2"})
+    ('-1..1', 'imagenet')
+    """
+    wanted = backbone_of(point).normalisation
+    return next(key for key, normalisation in PIXELS.items() if normalisation == wanted)
+
+
 def pose_net(
-    point: Point, *, joints: int = 16, weights: str | Path | keras.Model | None = None, name: str = "pose_net"
+    point: Point,
+    *,
+    joints: int = 16,
+    weights: str | Path | keras.Model | Mapping[str, str | Path | keras.Model] | None = None,
+    name: str = "pose_net",
 ) -> keras.Model:
     """-> the network of a point, for training: ``image`` [B, S, S, 3] to ``heatmaps`` [B, S/4, S/4, joints].
 
@@ -216,8 +239,8 @@ def pose_net(
       point: of `pose_space`; what it does not say is as in `CASE_STUDY`.
       joints: how many heat maps.
       weights: None for random ones; ``"imagenet"`` or a file: of the published backbone of the same family and width,
-        from which the layers of MobileNetV2's other forms inherit what fits; or a trained network, from which all
-        layers do (`tta_lite.search.inherit`).
+        from which the layers of MobileNetV2's other forms inherit what fits; or a trained pose net, from which points
+        of its family do, whatever their width (`tta_lite.search.inherit`). By family, if there are several.
       name: of the model.
 
     Raises:
@@ -225,20 +248,21 @@ def pose_net(
     """
     backbone = backbone_of(point)
     wanted = {**CASE_STUDY, **point}
+    if isinstance(weights, Mapping):
+        weights = weights.get(str(wanted["family"]))
     first, taper = int(wanted["head.filters"]), float(wanted["head.taper"])
-    filters = [int(first * taper**place) for place in range(_deconvs(point))]
     donor = weights if isinstance(weights, keras.Model) else None
     model = pose_resnet(
         backbone,
         joints=joints,
         input_size=int(wanted["resolution"]),
-        weights=None if donor is not None else weights,
+        weights=None if isinstance(weights, keras.Model) else weights,
         bottleneck=int(wanted["head.bottleneck"]) or None,
-        deconv_filters=filters,
+        deconv_filters=[int(first * taper**place) for place in range(_deconvs(point))],
         name=name,
     )
     if donor is not None:
-        inherit(model, donor)
+        inherit_pose(model, donor)
     return model
 
 
