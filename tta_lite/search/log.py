@@ -22,8 +22,10 @@ from tta_lite.types import InputError
 SETTING, NOTES = "tta_lite:setting", "tta_lite:notes"
 OWNER, TOKEN, TAKES_UP = "owner", "token", "takes_up"
 BEAT, MEASURED, LATENCY, WHY, PAUSED = "beat", "measured", "latency", "why", "paused"
-# A server that starts anew, or a file that another worker locks, is asked again so often.
-ATTEMPTS = 6
+# A server that starts anew, or a file that another worker locks, is asked again so often: for a minute.
+ATTEMPTS = 10
+# Whose errors mean that; each driver has its own.
+OF_STORAGES = ("sqlalchemy", "psycopg", "redis")
 
 T = TypeVar("T")
 
@@ -55,6 +57,7 @@ class SharedLog:
         opt = optuna()
         self._states = opt.trial.TrialState
         self._too_late = opt.exceptions.UpdateFinishedTrialError
+        self._busy = opt.exceptions.StorageInternalError
         self._space = space
         self._goal = goal
         self._storage = open_storage(where)
@@ -181,10 +184,9 @@ class SharedLog:
         for attempt in range(ATTEMPTS):
             try:
                 return ask()
-            except (self._too_late, InputError):
-                raise
-            except Exception:  # What a driver raises of a lost connection is its own.
-                if attempt == ATTEMPTS - 1:
+            except Exception as error:
+                known = isinstance(error, (self._busy, OSError)) or type(error).__module__.startswith(OF_STORAGES)
+                if not known or attempt == ATTEMPTS - 1:
                     raise
                 time.sleep(random.random() * 0.2 * 2**attempt)
         raise AssertionError

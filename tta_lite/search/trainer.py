@@ -24,7 +24,7 @@ from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.measure.counting import count
 from tta_lite.search.space import Point, Space
-from tta_lite.search.trial import Interrupted, Measured, Trial, key_of
+from tta_lite.search.trial import Hopeless, Interrupted, Measured, Trial, key_of
 from tta_lite.tasks.stream import first_inputs
 from tta_lite.training.callbacks import TimeLimit
 from tta_lite.training.fit import FitSettings, fit, training_seconds
@@ -107,7 +107,12 @@ class Trainer:
         report.latency(latency_ms, source)
         task = self.task_for(model, self.subject.pixels(full))
         before = training_seconds(place / TRAINING)
-        trained, scores = self._fit(model, task, self.settings, place / TRAINING, point, report)
+        try:
+            trained, scores = self._fit(model, task, self.settings, place / TRAINING, point, report)
+        except (Hopeless, InputError):
+            # It never goes on.
+            self._tidy(place / TRAINING)
+            raise
         last = self.settings.epochs
         accuracy = scores[last] if last in scores else self._score(predictor(trained), task)
         self._tidy(place / TRAINING)
