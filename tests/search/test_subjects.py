@@ -15,7 +15,7 @@ from tta_lite.search.subjects import find_subject, first_points, narrowed, only_
 from tta_lite.tasks.classification import PIXELS
 from tta_lite.types import InputError
 
-LSPET = f"pose:lspet:{Path(__file__).resolve().parents[2] / 'data/samples/lspet'}"
+MPII = f"pose:mpii:{Path(__file__).resolve().parents[2] / 'data/samples/mpii'}"
 SMALLEST = [
     "resolution=96", "family=shufflenet_v2", "shufflenet_v2.width=0.5", "shufflenet_v2.depth=0.5",
     "head.bottleneck=32", "head.filters=64", "head.taper=0.5",
@@ -23,13 +23,13 @@ SMALLEST = [
 
 
 def test_pose_nets_have_the_joints_of_the_data_and_are_deployed_as_the_point_says():
-    subject = find_subject("pose", LSPET)
+    subject = find_subject("pose", MPII)
     assert subject.space == pose_space()
     small = narrowed(subject, only_of([*SMALLEST[:2], *SMALLEST[4:]], subject.space))
     points = [{"shufflenet_v2.width": 0.5, "shufflenet_v2.depth": 0.5, "head.subpixel": one} for one in (False, True)]
     full = small.space.full(points[0])
     model = small.build(full)
-    assert model.input_shape == (None, 96, 96, 3) and model.output_shape == (None, 24, 24, 14)
+    assert model.input_shape == (None, 96, 96, 3) and model.output_shape == (None, 24, 24, 16)
     assert PIXELS[small.pixels(full)] == get_backbone("shufflenet_v2").normalisation
     assert small.deploy(model, full) is model
     kinds = {type(layer).__name__ for layer in small.deploy(model, small.space.full(points[1])).layers}
@@ -73,8 +73,8 @@ def test_first_points_are_the_case_study_or_a_file(tmp_path):
     ("name", "task", "more", "said"),
     [
         ("pose", "digits", {}, "Pose nets need the task pose:"),
-        ("pose", LSPET, {"input_size": 96}, "The resolution is a choice"),
-        ("mnasnet", LSPET, {}, "Classifiers need the task"),
+        ("pose", MPII, {"input_size": 96}, "The resolution is a choice"),
+        ("mnasnet", MPII, {}, "Classifiers need the task"),
         ("mnasnet", "digits", {"weights": "imagenet"}, "a trained .keras network"),
         ("nowhere.json", "digits", {}, "must be readable"),
         ("tests.search.digits_nets:SPACE", "digits", {}, "must be a function"),

@@ -51,9 +51,12 @@ def finalists(trials: Sequence[Trial], goal: Goal, count: int) -> tuple[Trial, .
         target = goal.target_ms
         known = [one for one in known if one.latency_ms <= target] or known
     found = list(front(known))
-    # Beyond both ends, so that these have an area too.
-    worst_ms = 1.1 * max((one.latency_ms for one in found), default=1.0)
-    worst_accuracy = min((one.accuracy for one in found), default=0.0) - 1.0
+    if len(found) <= count:
+        return tuple(one.trial for one in found)
+    # A tenth beyond both ends, so that these have an area too.
+    slowest, fastest = found[-1], found[0]
+    worst_ms = slowest.latency_ms + 0.1 * (slowest.latency_ms - fastest.latency_ms)
+    worst_accuracy = fastest.accuracy - 0.1 * (slowest.accuracy - fastest.accuracy)
 
     def area_without(one: Finalist) -> float:
         rest = [other for other in found if other is not one]
