@@ -30,7 +30,7 @@ def test_pose_nets_have_the_joints_of_the_data_and_are_deployed_as_the_point_say
     full = small.space.full(points[0])
     model = small.build(full)
     assert model.input_shape == (None, 96, 96, 3) and model.output_shape == (None, 24, 24, 16)
-    assert PIXELS[small.pixels(full)] == get_backbone("shufflenet_v2").normalisation
+    assert PIXELS[small.pixels(full)] == get_backbone("shufflenet_v2_0.5").normalisation
     assert small.deploy(model, full) is model
     kinds = {type(layer).__name__ for layer in small.deploy(model, small.space.full(points[1])).layers}
     assert "Conv2DTranspose" in {type(layer).__name__ for layer in model.layers}
