@@ -43,6 +43,7 @@ RECIPES: Mapping[str, str] = {
     "counts": "recipes.counts",
     "check-runtime": "recipes.check_runtime",
     "predict": "recipes.predict",
+    "search": "recipes.search",
 }
 USER_MISTAKE = 2
 
