@@ -21,6 +21,7 @@ COLUMNS = (
     ("tasks", "training"),
     ("export",),
     ("measure",),
+    ("adaptive",),
     ("guideline",),
     ("report",),
     ("recipes",),
