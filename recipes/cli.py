@@ -42,6 +42,7 @@ RECIPES: Mapping[str, str] = {
     "counts": "recipes.counts",
     "check-runtime": "recipes.check_runtime",
     "predict": "recipes.predict",
+    "adaptive-simulate": "recipes.adaptive_simulate",
 }
 USER_MISTAKE = 2
 

@@ -51,7 +51,7 @@ def folder(net, thresholds, tmp_path_factory):
     modes = (
         Mode("first", NAMES[:1], 50.0, **SOME),
         Mode("two", NAMES[:2], 60.0, thresholds=(None,), shares=(0.0, 1.0), **SOME),
-        Mode("some", NAMES, 70.0, thresholds=thresholds, shares=(0.5, 0.25, 0.25), **SOME),
+        Mode("some", NAMES, 70.0, thresholds=thresholds, shares=(0.25, 0.25, 0.5), **SOME),
         Mode("all", NAMES, 80.0, thresholds=(None, None), shares=(0.0, 0.0, 1.0), **SOME),
     )
     policy = Policy("net", "early_exit", "top-1 accuracy", stages, modes, signal="max_softmax", logits=True)
@@ -109,7 +109,7 @@ def test_it_stops_where_it_is_sure(folder, sure, thresholds):
 
 def test_it_changes_its_mode_by_a_budget(folder):
     clock = Clock()
-    runner = AdaptiveRunner(folder, [LatencyBudget(7.0)], dwell=5, clock=clock, mode="all")
+    runner = AdaptiveRunner(folder, [LatencyBudget(7.5)], dwell=5, clock=clock, mode="all")
     state = slowed(runner, clock, SECONDS)
     image = images(1)[0]
 
@@ -123,7 +123,7 @@ def test_it_changes_its_mode_by_a_budget(folder):
     assert slow[0] == "all" and slow[-1] == "two"
     state["factor"] = 10.0
     assert modes(100)[-1] == "first"
-    # 8 ms are more than 0.85 x 7: not gone up to. 5.1 are not.
+    # 11.9 ms of all stages do not fit; 5.1 of two are below 0.85 x 7.5.
     state["factor"] = 1.7
     assert modes(200)[-1] == "two"
     state["factor"] = 0.8
@@ -155,7 +155,7 @@ def test_what_it_is_held_against(folder):
     worst, mean = (AdaptiveRunner(folder, [LatencyBudget(100.0)], hold=hold) for hold in ("worst", "mean"))
     some = worst.policy.mode("some")
     assert worst.present_ms(some) == pytest.approx(7.0)
-    assert mean.present_ms(some) == pytest.approx(1 + 0.5 * 2 + 0.25 * 4)
+    assert mean.present_ms(some) == pytest.approx(1 + 0.75 * 2 + 0.5 * 4)
 
 
 def test_a_cascade_of_a_float_and_an_int8_file(tmp_path):
@@ -189,7 +189,7 @@ def test_the_folder_is_verified(folder, tmp_path):
     golden["modes"]["all"][0]["scores"][0] += 1.0
     (copy / "golden.json").write_text(json.dumps(golden))
     found = list(verify_adaptive(copy))
-    assert [check.passed for check in found] == [False, False, None] and "golden.json" in str(found[0])
+    assert [check.passed for check in found] == [False, None] and "golden.json" in str(found[0])
     golden["modes"]["all"][1]["stages"] = ["stage1"]
     wrong = _resummed(copy, golden)
     bad = [check for check in verify_adaptive(wrong) if not check.passed]
