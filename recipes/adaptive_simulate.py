@@ -32,6 +32,7 @@ _DOWN = flags.DEFINE_float("down", 1.0, "Share of the deadline above which a mod
 _UP = flags.DEFINE_float("up", 0.85, "Share of it below which a better mode is taken; at most --down.", 0)
 _DWELL = flags.DEFINE_integer("dwell", 10, "Frames that a mode is kept at least.", 1)
 _HOLD = flags.DEFINE_enum("hold", "worst", ("worst", "mean"), "What of a mode must fit: all its stages, or their mean.")
+_CUT = flags.DEFINE_bool("cut", False, "Begin no stage that would end after the deadline: answer with what is there.")
 _LANGUAGE = flags.DEFINE_enum("language", "en", tuple(LANGUAGES), "Of simulation.md and simulation.png.")
 _OUT = flags.DEFINE_string("out", None, "A folder.", required=True)
 
@@ -63,6 +64,7 @@ def main(argv: Sequence[str]) -> None:
         rules=[LatencyBudget(deadline_ms, _DOWN.value, _UP.value)],
         dwell=_DWELL.value,
         hold=_HOLD.value,
+        cut=_CUT.value,
         seed=_SEED.value,
     )
     say, out = LANGUAGES[_LANGUAGE.value], Path(_OUT.value)

@@ -13,8 +13,28 @@ STAGES = (
 NAMES = tuple(stage.name for stage in STAGES)
 THREE = (
     Mode("first", NAMES[:1], 90.0, (88.0, 92.0), 100),
-    Mode("half", NAMES, 96.0, (94.0, 97.0), 100, (0.9, 0.8), (0.5, 0.4, 0.1)),
-    Mode("all", NAMES, 98.0, (97.0, 99.0), 100, (None, None), (0.0, 0.0, 1.0)),
+    Mode(
+        "half",
+        NAMES,
+        96.0,
+        (94.0, 97.0),
+        100,
+        (0.9, 0.8),
+        (0.5, 0.4, 0.1),
+        answered=(98.0, 95.0, 90.0),
+        cut=(82.0, 70.0),
+    ),
+    Mode(
+        "all",
+        NAMES,
+        98.0,
+        (97.0, 99.0),
+        100,
+        (None, None),
+        (0.0, 0.0, 1.0),
+        answered=(None, None, 98.0),
+        cut=(90.0, 96.0),
+    ),
 )
 
 

@@ -152,5 +152,7 @@ def test_modes_of_a_cascade(exported):
     assert modes[0].stages == ("light",) and modes[0].accuracy == 25.0
     assert modes[-1].accuracy == 100.0 and modes[-1].shares == (0.25, 0.75)
     assert modes[-1].thresholds[0] == pytest.approx(0.75)
+    # Where it is unsure it is wrong.
+    assert modes[-1].answered == (100.0, 100.0) and modes[-1].cut == (0.0,)
     with pytest.raises(InputError, match="one signature"):
         cascade_stages({"a": exported[1]})

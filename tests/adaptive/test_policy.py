@@ -23,7 +23,7 @@ def test_costs_are_those_of_the_stages_that_run():
 
 
 def test_the_front_leaves_out_what_costs_more_and_is_no_better():
-    worse = dataclasses.replace(THREE[1], name="worse", accuracy=91.0, interval=(90.0, 92.0))
+    worse = dataclasses.replace(THREE[1], name="worse", accuracy=91.0, interval=(90.0, 92.0), answered=())
     made = dataclasses.replace(policy(), modes=(THREE[2], worse, THREE[0], THREE[1]))
     assert [mode.name for mode in made.front()] == ["first", "half", "all"]
     # Of two that cost the same only the better one is there.
@@ -64,12 +64,19 @@ def test_a_policy_that_contradicts_itself_is_refused(changes, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"stages": ("stage2", "stage1"), "thresholds": (0.5,), "shares": (0.5, 0.5)}, "ran before it"),
+        (
+            {"stages": ("stage2", "stage1"), "thresholds": (0.5,), "shares": (0.5, 0.5), "answered": (), "cut": ()},
+            "ran before it",
+        ),
         ({"thresholds": (0.5,)}, "`thresholds` must be 2 numbers"),
         ({"shares": (0.5, 0.4, 0.2)}, "with the sum 1"),
         ({"accuracy": 101.0}, "0..100"),
         ({"interval": (97.0, 98.0)}, "must hold the accuracy"),
         ({"examples": 0}, "1 or more"),
+        ({"answered": (99.0, 95.0)}, "`answered` must be 3 accuracies"),
+        ({"answered": (99.0, 95.0, 101.0)}, "`answered` must be 3 accuracies"),
+        ({"answered": (99.0, 95.0, 90.0)}, "must give the accuracy"),
+        ({"cut": (60.0,)}, "`cut` must be 2 accuracies"),
         ({"stages": "stage1"}, "must be a list"),
     ],
 )

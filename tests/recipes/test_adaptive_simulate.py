@@ -19,7 +19,7 @@ def artifact(tmp_path_factory):
 def test_it_writes_the_table_and_the_plot(artifact, tmp_path, capfd):
     with recipe("adaptive_simulate") as module:
         run = typed(module, capfd)
-        words = [f"--artifact={artifact}", "--period_ms=12", "--seconds=20", "--seed=2"]
+        words = [f"--artifact={artifact}", "--period_ms=12", "--seconds=20", "--seed=2", "--cut", "--hold=mean"]
         code, out, errors = run(*words, f"--out={tmp_path / 'walk'}")
         assert code == 0, errors
         # What it was: the same trace from its file, in Korean.

@@ -90,6 +90,9 @@ class Mode:
       examples: how many were scored.
       thresholds: after each stage but the last, how sure its answer must be; None: it never answers there.
       shares: share of the examples that each stage answers, 0..1; of one stage, all.
+      answered: accuracy of what each stage answers, 0..100; None: it answers nothing. Empty: not known.
+      cut: after each stage but the last, the accuracy of its answers where it is unsure, for want of time to go on;
+        None: it is always sure. Empty: not known.
     """
 
     name: str
@@ -99,11 +102,13 @@ class Mode:
     examples: int
     thresholds: tuple[float | None, ...] = ()
     shares: tuple[float, ...] = (1.0,)
+    answered: tuple[float | None, ...] = ()
+    cut: tuple[float | None, ...] = ()
 
     def __post_init__(self) -> None:
         check_text("A mode's `name`", self.name)
         where = f"Mode {self.name!r}"
-        for key in ("stages", "interval", "thresholds", "shares"):
+        for key in ("stages", "interval", "thresholds", "shares", "answered", "cut"):
             if isinstance(getattr(self, key), str) or not isinstance(getattr(self, key), Sequence):
                 raise InputError(f"{where}: `{key}` must be a list. Received: {getattr(self, key)!r}")
             object.__setattr__(self, key, tuple(getattr(self, key)))
@@ -130,6 +135,17 @@ class Mode:
             raise InputError(f"{where}: accuracy and interval must lie in 0..100. Received: {list(figures)}")
         if not figures[1] <= figures[0] <= figures[2]:
             raise InputError(f"{where}: the interval must hold the accuracy. Received: {list(figures)}")
+        for key, count in (("answered", len(self.stages)), ("cut", len(self.stages) - 1)):
+            told = getattr(self, key)
+            right = all(one is None or (is_number(one) and 0 <= one <= 100) for one in told)
+            if (told and len(told) != count) or not right:
+                raise InputError(f"{where}: `{key}` must be {count} accuracies or null. Received: {list(told)}")
+        if self.answered:
+            mean = sum(share * (one or 0.0) for share, one in zip(self.shares, self.answered, strict=True))
+            if abs(mean - self.accuracy) > 100 * CLOSE:
+                raise InputError(
+                    f"{where}: shares and `answered` must give the accuracy, {self.accuracy}. Received: {mean}"
+                )
         if type(self.examples) is not int or self.examples < 1:
             raise InputError(f"{where}: `examples` must be 1 or more. Received: {self.examples!r}")
 

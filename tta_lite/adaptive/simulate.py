@@ -93,6 +93,7 @@ def simulate(
     rules: Sequence[Rule] | None = None,
     dwell: int = 10,
     hold: str = WORST,
+    cut: bool = False,
     seed: int = 0,
 ) -> Simulation:
     """Answers the frames of a trace in every way.
@@ -106,6 +107,7 @@ def simulate(
       rules: of the adaptive way; `LatencyBudget` of the deadline, if not given. Rules of the signals ``load`` and
         ``clock`` see those of the trace.
       dwell, hold: as of `AdaptiveRunner`.
+      cut: the adaptive way begins no stage that would end after the deadline, as ``AdaptiveRunner.run(deadline_ms=)``.
       seed: of the draws.
 
     Raises:
@@ -122,7 +124,11 @@ def simulate(
     count = max(1, math.floor(1000 * duration_s / period_ms))
     frames = _Frames(policy, trace, period_ms, deadline_ms, _Draws(policy, count, np.random.default_rng(seed)))
     front = policy.front()
-    chooser = _Chooser(policy, list(rules or [LatencyBudget(deadline_ms)]), dwell, hold)
+    if cut and (lacking := [mode.name for mode in front if len(mode.stages) > 1 and not mode.cut]):
+        raise InputError(
+            f"To cut at the deadline, modes must say their accuracy `cut`. Received: none in {lacking[0]!r}"
+        )
+    chooser = _Chooser(policy, list(rules or [LatencyBudget(deadline_ms)]), dwell, hold, deadline_ms if cut else None)
     runs = [frames.answered(ADAPTIVE, chooser)]
     runs += [frames.answered(mode.name, _Kept(level)) for level, mode in enumerate(front)]
     return Simulation(policy, frames.seconds, frames.slowdown, deadline_ms, tuple(runs))
@@ -139,15 +145,18 @@ class _Kept:
     def choose(self, load: float, clock: float) -> int:
         return self.level
 
-    def learn(self, stages: Sequence[str], spent_ms: Sequence[float]) -> None:
+    def has_time(self, stage: str, spent_ms: float) -> bool:
+        return True
+
+    def learn(self, stage: str, spent_ms: float) -> None:
         pass
 
 
 class _Chooser:
     """The adaptive way: what `AdaptiveRunner` knows and does."""
 
-    def __init__(self, policy: Policy, rules: Sequence[Rule], dwell: int, hold: str) -> None:
-        self.front, self.hold = policy.front(), hold
+    def __init__(self, policy: Policy, rules: Sequence[Rule], dwell: int, hold: str, deadline_ms: float | None) -> None:
+        self.front, self.hold, self.deadline_ms = policy.front(), hold, deadline_ms
         self.switch = Switch(rules, dwell=dwell)
         self.present = PresentLatency({stage.name: stage.latency_ms or 0.0 for stage in policy.stages})
 
@@ -159,9 +168,11 @@ class _Chooser:
         latencies = [self.present.of(one.stages, one.reached if self.hold == MEAN else None) for one in self.front]
         return self.switch.step(latencies, {"load": load, "clock": clock})
 
-    def learn(self, stages: Sequence[str], spent_ms: Sequence[float]) -> None:
-        for stage, spent in zip(stages, spent_ms, strict=True):
-            self.present.add(stage, spent)
+    def has_time(self, stage: str, spent_ms: float) -> bool:
+        return self.deadline_ms is None or spent_ms + self.present.of([stage]) <= self.deadline_ms
+
+    def learn(self, stage: str, spent_ms: float) -> None:
+        self.present.add(stage, spent_ms)
 
 
 class _Draws:
@@ -198,7 +209,7 @@ class _Frames:
     def answered(self, name: str, chooser: _Kept | _Chooser) -> Run:
         count = self.draws.count
         levels, became = np.zeros(count, int), np.full(count, DROPPED)
-        latency_ms = np.full(count, np.nan)
+        latency_ms, accuracies = np.full(count, np.nan), np.zeros(count)
         free_ms, level = 0.0, 0
         for frame in range(count):
             # In whole periods: sums of many periods would drift.
@@ -207,16 +218,23 @@ class _Frames:
                 levels[frame] = level
                 continue
             level = levels[frame] = chooser.choose(self.load[frame], self.clock[frame])
-            stages = self.draws.stages_of(self.front[level], frame)
-            spent = [float(self.draws.stage_ms[stage][frame] * self.slowdown[frame]) for stage in stages]
-            chooser.learn(stages, spent)
-            latency_ms[frame] = sum(spent)
+            latency_ms[frame], accuracies[frame] = self._answer(self.front[level], frame, chooser)
             free_ms = now_ms + latency_ms[frame]
             became[frame] = LATE if latency_ms[frame] > self.deadline_ms else IN_TIME
-        accuracies = np.array([mode.accuracy for mode in self.front])[levels]
         return Run(
             name, levels, latency_ms, became,
             accuracy=float(accuracies[became != DROPPED].mean()),
             accuracy_in_time=float(np.where(became == IN_TIME, accuracies, 0.0).mean()),
             switches=chooser.switches,
         )  # fmt: skip
+
+    def _answer(self, mode: Mode, frame: int, chooser: _Kept | _Chooser) -> tuple[float, float]:
+        """-> milliseconds, and how accurate answers are that end where this one does."""
+        spent_ms, stages = 0.0, self.draws.stages_of(mode, frame)
+        for place, stage in enumerate(stages):
+            if place and not chooser.has_time(stage, spent_ms):
+                return spent_ms, mode.cut[place - 1] or 0.0
+            took_ms = float(self.draws.stage_ms[stage][frame] * self.slowdown[frame])
+            chooser.learn(stage, took_ms)
+            spent_ms += took_ms
+        return spent_ms, (mode.answered[len(stages) - 1] or 0.0) if mode.answered else mode.accuracy

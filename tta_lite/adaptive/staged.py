@@ -144,7 +144,13 @@ def _mode(
         examples=len(correct),
         thresholds=thresholds,
         shares=tuple(float(share) for share in np.bincount(answered, minlength=last + 1) / len(correct)),
+        answered=tuple(_percent(correct[answered == place]) for place in range(last + 1)),
+        cut=tuple(_percent((np.argmax(outputs[place], axis=-1) == labels)[answered > place]) for place in range(last)),
     )
+
+
+def _percent(correct: np.ndarray) -> float | None:
+    return 100.0 * float(correct.mean()) if len(correct) else None
 
 
 def _last_stage(tuned: Tuned, signal: str) -> int:

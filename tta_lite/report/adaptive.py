@@ -106,13 +106,13 @@ def _scatter(axes: Axes, found: Simulation, blue: str, theme: Theme, say: Langua
         if last - run.accuracy_in_time > room / 2:
             _name(axes, run, run.name, theme.faint)
             last = run.accuracy_in_time
-    _name(axes, adaptive, say("adaptive"), mix(blue, theme.ink, 0.4))
+    _name(axes, adaptive, say("adaptive"), mix(blue, theme.ink, 0.4), above=True)
 
 
-def _name(axes: Axes, run: Run, name: str, colour: str) -> None:
+def _name(axes: Axes, run: Run, name: str, colour: str, *, above: bool = False) -> None:
     axes.annotate(
-        name, (_missed(run), run.accuracy_in_time), xytext=(7, -3), textcoords="offset points", color=colour,
-        parse_math=False,
+        name, (_missed(run), run.accuracy_in_time), xytext=(7, 5 if above else -4), textcoords="offset points",
+        color=colour, parse_math=False,
     )  # fmt: skip
 
 
