@@ -50,7 +50,7 @@ LEARN, TUNE = 900, 300
 COSTS = 24
 
 _OUT = flags.DEFINE_string("out", None, "A folder.", required=True)
-_SEEDS = flags.DEFINE_integer("seeds", 5, "How many.", 1)
+_SEEDS = flags.DEFINE_integer("seeds", 3, "How many.", 1)
 _EPOCHS = flags.DEFINE_integer("epochs", 40, "Of each network.", 1)
 _RATE = flags.DEFINE_float("learning_rate", 3e-3, "Of Adam; it falls to 0 by a cosine.", 0)
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Examples a step.", 2)
@@ -80,10 +80,9 @@ def learn(model: keras.Model, losses: object, images: np.ndarray, labels: np.nda
     """Trains in place."""
     steps = _EPOCHS.value * (len(images) // _BATCH.value)
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(_RATE.value, steps)), losses)
-    rng = np.random.default_rng([seed, 1])
-    for _ in range(_EPOCHS.value):
-        order = rng.permutation(len(images))[: len(images) // _BATCH.value * _BATCH.value]
-        model.fit(images[order], labels[order], batch_size=_BATCH.value, shuffle=False, verbose=0)
+    rng, whole = np.random.default_rng([seed, 1]), len(images) // _BATCH.value * _BATCH.value
+    order = np.concatenate([rng.permutation(len(images))[:whole] for _ in range(_EPOCHS.value)])
+    model.fit(images[order], labels[order], batch_size=_BATCH.value, shuffle=False, verbose=0)
 
 
 def scores(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:

@@ -22,11 +22,11 @@ Head = Callable[[Any, int, "str | None", str], Any]
 
 
 def conv_head(x: Any, classes: int, activation: str | None, name: str) -> Any:
-    """[B, H, W, C] -> [B, classes]: Conv 3 x 3 with as many channels, mean over the positions, Dense.
+    """[B, H, W, C] -> [B, classes]: Conv 3 x 3 of stride 2 with as many channels, mean over the positions, Dense.
 
-    A branch of BranchyNet is one or two Conv and a Dense; the mean keeps the Dense small.
+    A branch of BranchyNet is one or two Conv and a Dense; the stride and the mean keep both small.
     """
-    x = keras.layers.Conv2D(x.shape[-1], 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    x = keras.layers.Conv2D(x.shape[-1], 3, 2, padding="same", use_bias=False, name=f"{name}_conv")(x)
     x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
     return pooled_head(keras.layers.ReLU(name=f"{name}_relu")(x), classes, activation, name)
 
