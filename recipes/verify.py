@@ -6,8 +6,8 @@
 Prints one line a check and ends with exit code 0 if all are right, 2 if not. A changed byte, a missing and an extra
 file are each a line that names the file; nothing is run then. The golden outputs are computed again by LiteRT. Where a
 C++ compiler is installed (c++, g++ or clang++; CXX names another), the sources are compiled and the self-test is run;
-aarch64-linux-gnu-g++ and arm-none-eabi-g++ compile them too where they are installed. It needs no TensorFlow and no
-data.
+aarch64-linux-gnu-g++ and arm-none-eabi-g++ compile them too where they are installed. Of an adaptive network, a folder
+with policy.json, each mode must answer its golden images as it did. It needs no TensorFlow and no data.
 
 Cost: a second, and as much as the compiler takes, seconds for a network of 1 MB.
 """
@@ -27,13 +27,15 @@ _ARTIFACT = flags.DEFINE_string("artifact", None, "The folder; it may also be gi
 
 def main(argv: Sequence[str]) -> None:
     """Checks, prints, and counts what failed."""
+    from tta_lite.adaptive.folder import is_adaptive, verify_adaptive
     from tta_lite.export.verify import verify_artifact
 
     given = [*argv[1:], *([_ARTIFACT.value] if _ARTIFACT.value else [])]
     if len(given) != 1:
         raise InputError(f"Expected one artifact folder. Received: {', '.join(given) or 'none'}")
     checks = []
-    for check in verify_artifact(given[0]):
+    verify = verify_adaptive if is_adaptive(given[0]) else verify_artifact
+    for check in verify(given[0]):
         print(check, flush=True)
         checks.append(check)
     failed = sum(check.passed is False for check in checks)

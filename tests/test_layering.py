@@ -21,7 +21,7 @@ COLUMNS = (
     ("tasks", "training"),
     ("export",),
     ("measure",),
-    ("search",),
+    ("adaptive", "search"),
     ("guideline",),
     ("report",),
     ("recipes",),

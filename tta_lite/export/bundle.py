@@ -18,10 +18,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
-import os
 import platform
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +30,7 @@ from tta_lite.export.c_array import c_header, c_source, c_symbol
 from tta_lite.export.contents import Contents, read_contents
 from tta_lite.export.delegation import undelegated_ops
 from tta_lite.export.golden import INDEX, edge_record, make_golden, runtime, write_golden
-from tta_lite.export.manifest import FORMAT, MANIFEST, SUMS, file_sums
+from tta_lite.export.manifest import FORMAT, MANIFEST, file_sums, write_sums
 from tta_lite.export.metadata import LABELS, label_file, metadata_record
 from tta_lite.export.metadata_file import with_metadata
 from tta_lite.export.micro import MicroResult, measure_micro
@@ -43,12 +40,10 @@ from tta_lite.export.op_resolver import HEADER as RESOLVER_HEADER
 from tta_lite.export.op_resolver import lacking_ops, op_resolver_header
 from tta_lite.export.runner import TFLitePredictor
 from tta_lite.export.selftest import DATA_HEADER, DATA_SOURCE, HOOK, SOURCE, golden_count, selftest_files
-from tta_lite.files import TEMPORARY_PREFIX, to_json_text
+from tta_lite.export.whole_folder import whole_folder
+from tta_lite.files import to_json_text
 from tta_lite.models.backbones import Normalisation
-from tta_lite.types import InputError
 
-# What marks a folder as a bundle that may be replaced; format 1 wrote the name in small letters.
-MARKS = (MANIFEST, "manifest.json")
 # GCC takes some 150 bytes of memory for each byte of an array (1.3 GB for 8 MB): beyond this it helps nobody.
 C_ARRAY_LIMIT = 16 << 20
 # Ops that run another graph of the file than the main one.
@@ -112,17 +107,10 @@ def write_bundle(
     Raises:
       InputError: the folder holds something else, or an argument cannot be used.
     """
-    target = Path(folder)
-    _check_replaceable(target)
-    temporary = target.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{target.name}")
-    temporary.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as temporary:
         about = About(name, normalisation, labels, board, report, version, author)
         _write_files(temporary, tflite, about, golden_inputs)
-        _swap_in(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
+    return Path(folder)
 
 
 def _write_files(folder: Path, network: bytes, about: About, golden_inputs: np.ndarray) -> None:
@@ -185,8 +173,7 @@ def _write_files(folder: Path, network: bytes, about: About, golden_inputs: np.n
         "files": {name: {"sha256": digest, "bytes": size} for name, (digest, size) in file_sums(folder).items()},
     }
     _write_json(folder / MANIFEST, manifest)
-    sums = [f"{digest}  {name}" for name, (digest, _) in file_sums(folder).items()]
-    (folder / SUMS).write_text("\n".join(sums) + "\n", encoding="utf-8")
+    write_sums(folder)
 
 
 def _with_metadata(network: bytes, about: About) -> tuple[bytes, int]:
@@ -236,28 +223,3 @@ def _normalisation_record(normalisation: Normalisation | None) -> dict[str, Any]
 
 def _write_json(path: Path, record: Any) -> None:
     path.write_text(to_json_text(record, indent=2) + "\n", encoding="utf-8")
-
-
-def _check_replaceable(target: Path) -> None:
-    if not target.exists():
-        return
-    is_bundle = target.is_dir() and (any((target / mark).is_file() for mark in MARKS) or not any(target.iterdir()))
-    if not is_bundle:
-        raise InputError(
-            f"The artifact folder must be new, empty, or an earlier bundle (with a {MANIFEST}). Received: {target}"
-        )
-
-
-def _swap_in(temporary: Path, target: Path) -> None:
-    if not target.exists():
-        os.replace(temporary, target)
-        return
-    # A folder that is not empty cannot be replaced in one step.
-    old = target.with_name(f"{temporary.name}-old")
-    os.replace(target, old)
-    try:
-        os.replace(temporary, target)
-    except BaseException:
-        os.replace(old, target)
-        raise
-    shutil.rmtree(old)

@@ -27,6 +27,12 @@ def file_sums(folder: Path) -> dict[str, tuple[str, int]]:
     return sums
 
 
+def write_sums(folder: Path) -> None:
+    """Writes SHA256SUMS over all files that are there, after everything else."""
+    sums = [f"{digest}  {name}" for name, (digest, _) in file_sums(folder).items()]
+    (folder / SUMS).write_text("\n".join(sums) + "\n", encoding="utf-8")
+
+
 def read_manifest(place: Path) -> dict[str, Any]:
     """-> what MANIFEST.json says.
 

@@ -7,13 +7,14 @@ No particle follows a gap whose last sound is not known: names are followed by a
 
 from __future__ import annotations
 
-from tta_lite.report import korean_boards, korean_quantization, korean_search
+from tta_lite.report import korean_adaptive, korean_boards, korean_quantization, korean_search
 
 TEXTS: dict[str, str] = {
     **korean_boards.TEXTS,
     **korean_boards.BY_NAME,
     **korean_quantization.TEXTS,
     **korean_search.TEXTS,
+    **korean_adaptive.TEXTS,
     # The headline.
     "Nothing has been measured yet.": "아직 측정한 결과가 없음",
     "the unmodified net": "원본 신경망",

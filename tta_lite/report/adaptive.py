@@ -1,0 +1,142 @@
+"""What a simulation of an adaptive network says: the table, the sentences and the plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tta_lite.adaptive.simulate import ADAPTIVE, DROPPED, IN_TIME, LATE, Run, Simulation
+from tta_lite.report.language import ENGLISH, Language
+from tta_lite.report.plot_fonts import drawable, families
+from tta_lite.report.plot_labels import Theme, mix
+from tta_lite.report.plots import LIGHT, PALETTE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DPI = 150
+SIZE_INCHES = (7.2, 5.0)
+
+
+def simulation_markdown(found: Simulation, say: Language = ENGLISH) -> str:
+    """-> the table and what it rests on, as GitHub Markdown."""
+    metric = say.known(found.policy.metric)
+    heads = [
+        say("mode"),
+        say("{metric} in time (%)", metric=metric),
+        say("missed (%)"),
+        say("late (%)"),
+        say("dropped (%)"),
+        say("{metric} of answers (%)", metric=metric),
+        say("mean latency (ms)"),
+        say("switches"),
+    ]
+    lines = [_row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
+    for run in found.runs:
+        name = say("adaptive") if run.name == ADAPTIVE else run.name
+        lines.append(_row([name, *(f"{value:.2f}" for value in _figures(run)), str(run.switches)]))
+    frames, slow = len(found.seconds), found.slowdown
+    notes = [
+        say(
+            "{frames} frames, deadline {deadline} ms; slow-down {low} to {high} times, {mean} on average.",
+            frames=f"{frames:,}", deadline=f"{found.deadline_ms:.3g}", low=f"{slow.min():.2f}",
+            high=f"{slow.max():.2f}", mean=f"{slow.mean():.2f}",
+        ),
+        say("In time: a frame that was late or dropped counts as wrong. Missed: late and dropped together."),
+        say("Simulated, from latencies that were: {source}", source=found.policy.latency_source),
+    ]  # fmt: skip
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
+
+
+def simulation_csv(found: Simulation) -> str:
+    """-> a row a way, unrounded."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(
+        ["mode", "accuracy_in_time", "missed", "late", "dropped", "accuracy_of_answers", "mean_latency_ms", "switches"]
+    )
+    writer.writerows([run.name, *_figures(run), run.switches] for run in found.runs)
+    return stream.getvalue()
+
+
+def simulation_plot(found: Simulation, say: Language = ENGLISH, theme: Theme = LIGHT) -> bytes:
+    """-> PNG: the slow-down over time, the mode that the policy was in, and each way's accuracy against its misses."""
+    say = drawable(say)
+    with mpl.rc_context({"font.family": families(say), "font.size": 9}):
+        figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=theme.page, layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.add_gridspec(2, 2, width_ratios=(1.5, 1))
+        slow, level = (figure.add_subplot(grid[row, 0]) for row in (0, 1))
+        ways = figure.add_subplot(grid[:, 1])
+        _panel(slow, say("slow-down (times)"), say("time (s)"), theme)
+        slow.plot(found.seconds, found.slowdown, color=theme.faint, linewidth=1.0)
+        adaptive, *fixed = found.runs
+        _panel(level, say("mode of the policy; marks: missed frames"), say("time (s)"), theme)
+        blue = mix(PALETTE[0], "#ffffff", theme.lift)
+        red = mix(PALETTE[1], "#ffffff", theme.lift)
+        level.step(found.seconds, adaptive.levels, where="post", color=blue, linewidth=1.2)
+        missed = adaptive.became != IN_TIME
+        level.plot(found.seconds[missed], adaptive.levels[missed], "|", color=red, markersize=6)
+        level.set_yticks(range(len(fixed)), [run.name for run in fixed])
+        _panel(ways, say("{metric} in time (%)", metric=say.known(found.policy.metric)), say("missed (%)"), theme)
+        _scatter(ways, found, blue, theme, say)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=DPI, facecolor=figure.get_facecolor(), metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _scatter(axes: Axes, found: Simulation, blue: str, theme: Theme, say: Language) -> None:
+    adaptive, *fixed = found.runs
+    x, y = ([value(run) for run in fixed] for value in (_missed, lambda run: run.accuracy_in_time))
+    axes.plot(x, y, "o-", color=theme.faint, markersize=4.5, linewidth=0.8)
+    axes.plot([_missed(adaptive)], [adaptive.accuracy_in_time], "D", color=blue, markersize=7)
+    low, high = min(*y, adaptive.accuracy_in_time), max(*y, adaptive.accuracy_in_time)
+    room = 0.08 * max(high - low, 1.0)
+    axes.set_ylim(low - room, high + room)
+    axes.set_xlim(-4, max(*x, _missed(adaptive)) * 1.15 + 8)
+    # Names at most once in so much height.
+    last = np.inf
+    for run in sorted(fixed, key=lambda one: -one.accuracy_in_time):
+        if last - run.accuracy_in_time > room / 2:
+            _name(axes, run, run.name, theme.faint)
+            last = run.accuracy_in_time
+    _name(axes, adaptive, say("adaptive"), mix(blue, theme.ink, 0.4), above=True)
+
+
+def _name(axes: Axes, run: Run, name: str, colour: str, *, above: bool = False) -> None:
+    axes.annotate(
+        name, (_missed(run), run.accuracy_in_time), xytext=(7, 5 if above else -4), textcoords="offset points",
+        color=colour, parse_math=False,
+    )  # fmt: skip
+
+
+def _panel(axes: Axes, title: str, x_label: str, theme: Theme) -> None:
+    axes.set_facecolor(theme.page)
+    axes.set_title(title, loc="left", color=theme.ink, fontsize=9, parse_math=False)
+    axes.set_xlabel(x_label, color=theme.ink)
+    axes.grid(color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", colors=theme.faint, length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(theme.faint)
+
+
+def _figures(run: Run) -> tuple[float, ...]:
+    return (
+        run.accuracy_in_time, _missed(run), run.share(LATE), run.share(DROPPED), run.accuracy, run.mean_ms,
+    )  # fmt: skip
+
+
+def _missed(run: Run) -> float:
+    return run.share(LATE, DROPPED)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
