@@ -203,3 +203,12 @@ def test_names_that_meet_are_said():
     old = keras.Model(image, L.Conv2D(2, 1, name="conv1")(L.GlobalAveragePooling2D(keepdims=True)(x)))
     with pytest.raises(InputError, match=r"names of the backbone .*: conv1"):
         swap_backbone(old, LIGHT)
+
+
+@pytest.mark.parametrize("name", [LIGHT, "mobilenet_v3_small_1.0"])
+def test_pictures_that_are_too_small_for_a_backbone(name):
+    image = keras.Input((8, 8, 1), name="digit")
+    x = L.Conv2D(8, 3, padding="same", name="body")(image)
+    net = keras.Model(image, L.Dense(10, name="scores")(L.GlobalAveragePooling2D(name="pool")(x)))
+    with pytest.raises(InputError, match=rf"too small for the backbone '{name}', .* 32 times smaller.* 8 x 8"):
+        swap_backbone(net, name, cut="body")

@@ -97,7 +97,16 @@ def swap_backbone(
     image = keras.Input(flat.input_shape[1:], batch_size=flat.input_shape[0], name=flat.input_names[0])
     added: list[Added] = []
     x = _renormalised(image, normalised, source, added)
-    last = source.build(x, weights)
+    try:
+        last = source.build(x, weights)
+    except ValueError as error:
+        # An InputError, as of weights, is told as it is.
+        if isinstance(error, InputError) or min(flat.input_shape[1:3]) >= 2 * source.stride:
+            raise
+        raise InputError(
+            f"The pictures are too small for the backbone {source.name!r}, which makes them {source.stride} times "
+            f"smaller. Received: {flat.input_shape[1]} x {flat.input_shape[2]}"
+        ) from error
     if check is not None:
         check(keras.Model(image, last, name=source.name), source.name)
     taken = {layer.name for layer in flat.layers}
