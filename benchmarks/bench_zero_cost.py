@@ -35,6 +35,7 @@ BLOCKS, SIDE = 4, 16
 
 _OUT = flags.DEFINE_string("out", None, "A folder.", required=True)
 _POINTS = flags.DEFINE_integer("points", 40, "Networks.", 3)
+_FIRST = flags.DEFINE_integer("first", 0, "Begin with this one: processes side by side take others.", 0)
 _EXAMPLES = flags.DEFINE_integer("examples", 400, "That a network learns from.", 10, TRAIN)
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of each.", 1)
 _RATE = flags.DEFINE_float("learning_rate", 3e-3, "Of Adam; it falls to 0 by a cosine.", 0)
@@ -121,7 +122,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     Path(_OUT.value).mkdir(parents=True, exist_ok=True)
     found = []
-    for place in range(_POINTS.value):
+    for place in range(_FIRST.value, _FIRST.value + _POINTS.value):
         found.append(cell(place))
         print(f"# point {place}: {found[-1]['accuracy']:.2f} %", flush=True)
     accuracies = [one["accuracy"] for one in found]

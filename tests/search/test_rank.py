@@ -33,6 +33,7 @@ def test_what_agrees_is_better_than_chance_and_noise_is_not(kind):
     assert (same.verdict, noise.verdict) == ("better than chance", "no better than chance")
     assert rank_correlation(-accuracy, accuracy, kind).verdict == "reversed"
     assert same.low <= same.value <= same.high
+    assert rank_correlation(range(9), range(9), kind).verdict == "too few points to tell"
 
 
 def test_the_interval_covers_what_it_should():

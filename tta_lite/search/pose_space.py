@@ -72,7 +72,7 @@ def pose_space(*, per_stage: bool = False) -> Space:
 
     Example:
       >>> pose_space().size(), pose_space(per_stage=True).size() > 10**11
-      (131328, True)
+      (130752, True)
     """
     v2: When = (("family", (V2,)),)
     full: When = (*v2, ("head.deconvs", (3,)))
@@ -85,7 +85,7 @@ def pose_space(*, per_stage: bool = False) -> Space:
             Choice(f"{V2}.width", MOBILENETS[V2].imagenet_widths, v2),
             *(_by_stage(v2, full) if per_stage else _alike(v2)),
             Choice("last", (False, True), full),
-            Choice("mobilenet_v3.width", (0.5, 0.75, 1.0), (("family", V3S),)),
+            Choice("mobilenet_v3.width", MOBILENETS[V3S[0]].imagenet_widths, (("family", V3S),)),
             Choice(f"{SHUFFLENET}.width", (0.5, 1.0, 1.5), (("family", (SHUFFLENET,)),)),
             Choice(f"{SHUFFLENET}.depth", (0.5, 1.0), (("family", (SHUFFLENET,)),)),
             Choice("mnasnet.width", (0.5, 0.75, 1.0), (("family", MNASNETS),)),

@@ -12,6 +12,8 @@ from tta_lite.types import InputError
 
 # Resamples of a bootstrap that are computed at once: [these, points, points] numbers.
 AT_ONCE = 200
+# A bootstrap of fewer points has too short intervals: of three, each third resample or so is in the same order by luck.
+FEWEST = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,8 @@ class RankCorrelation:
         >>> RankCorrelation(0.3, -0.1, 0.6, 20).verdict
         'no better than chance'
         """
+        if self.points < FEWEST:
+            return "too few points to tell"
         if self.low > 0:
             return "better than chance"
         return "reversed" if self.high < 0 else "no better than chance"
