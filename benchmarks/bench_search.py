@@ -4,7 +4,7 @@
   python benchmarks/bench_search.py --trials=100 --seeds=5
   python benchmarks/bench_search.py --table=runs/search/search.json
 
-The surface is a formula over a space of 20,736 points that behaves as networks do: accuracy rises and flattens with
+The surface is a formula over a space of 13,824 points that behaves as networks do: accuracy rises and flattens with
 size, choices work with and against each other, and latency is no function of accuracy. Or --table: the trials of a
 search that measured many points (``search.json``); samplers then choose among these alone, so that the accuracies are
 of real trainings. Every point costs one trial, none is measured twice, and nothing is given up early. Figures: the area

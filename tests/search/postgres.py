@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +19,9 @@ import pytest
 # PostgreSQL refuses to run as root; this user owns nothing.
 NOBODY = 65534
 PASSWORD = "only-for-these-tests"
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+# Within which it must answer, on a busy machine, in s.
+LIMIT_S = 300
 
 
 @contextlib.contextmanager
@@ -35,7 +41,7 @@ def server() -> Iterator[str]:
         with open(folder / "log", "ab") as log:
             done = subprocess.run(
                 [str(binaries / name), *map(str, words)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=folder, env={"PATH": os.defpath, "LC_ALL": "C"}, **as_user,
+                cwd=folder, env=ENVIRONMENT, **as_user,
             )  # fmt: skip
         assert done.returncode == 0, (folder / "log").read_text(errors="replace")
 
@@ -51,15 +57,39 @@ def server() -> Iterator[str]:
         run("initdb", "-D", data, "-U", "tester", "-A", "scram-sha-256", "--pwfile", folder / "password", "-E", "UTF8",
             "--no-sync", "--no-instructions")  # fmt: skip
         port = _free_port()
-        options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories='' -c fsync=off"
-        # -w waits until it answers; a busy machine needs its time.
-        run("pg_ctl", "-D", data, "-o", options, "-l", folder / "server.log", "-w", "-t", 300, "start")
+        settings = (f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
+        with open(folder / "log", "ab") as log:
+            process = subprocess.Popen(
+                [str(binaries / "postgres"), "-D", str(data), *(word for one in settings for word in ("-c", one))],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=ENVIRONMENT,
+                preexec_fn=_end_with_me, **as_user,
+            )  # fmt: skip
+        address = f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
         try:
-            yield f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
+            _wait(address, process, folder / "log")
+            yield address
         finally:
-            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "-t", 300, "stop")
+            # Without a last word to its files, which are removed.
+            process.send_signal(signal.SIGQUIT)
+            process.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_with_me() -> None:
+    """A test run that is killed leaves no server: it gets SIGQUIT when its parent ends (man 2 prctl)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
+
+
+def _wait(address: str, process: subprocess.Popen, log: Path) -> None:
+    import psycopg
+
+    end = time.monotonic() + LIMIT_S
+    while True:
+        assert process.poll() is None and time.monotonic() < end, log.read_text(errors="replace")
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(address, connect_timeout=LIMIT_S):
+            return
+        time.sleep(0.1)
 
 
 def _reachable(path: Path) -> bool:

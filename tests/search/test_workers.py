@@ -24,7 +24,7 @@ pytest.importorskip("optuna")
 ROOT = Path(__file__).resolve().parents[2]
 # Ends what hangs, in s.
 LIMIT_S = 600
-TRIALS = 12
+TRIALS = 8
 PLAIN = {"beat_s": 0.5, "grace_s": 2.0}
 
 
@@ -42,9 +42,10 @@ class Nursery:
         self._ended: dict[int, int] = {}
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def start(self, where: str, role: str, folder: Path, **settings) -> int:
+    def start(self, where: str, role: str, folder: Path, *, patient: bool = False, **settings) -> int:
         """-> the number of a process that works on the search ``where``."""
-        command = {"where": where, "study": "s", "folder": str(folder), "role": role, "settings": PLAIN | settings}
+        command = {"where": where, "study": "s", "folder": str(folder), "role": role, "patient": patient}
+        command["settings"] = PLAIN | settings
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         return self._began.get(timeout=LIMIT_S)
@@ -87,7 +88,7 @@ def postgresql():
         yield address
 
 
-def read(where, sampler="tpe"):
+def read(where, sampler="random"):
     """-> all tries of the search, in order, as this process sees them."""
     from tests.search.light import GOAL, SPACE
     from tta_lite.search.log import SharedLog
@@ -101,13 +102,13 @@ def evaluated(folder):
     return {file.stem: file.read_text().splitlines() for file in sorted(folder.glob("*.evaluated"))}
 
 
-def check(where, folder, roles):
+def check(where, folder, roles, sampler="random"):
     """All points are there once, and the one that was being tried when its worker was killed was taken up."""
     from tests.search.light import measured
     from tta_lite.search.claims import standing
     from tta_lite.search.trial import State
 
-    tries = read(where)
+    tries = read(where, sampler)
     found = standing(tries, TRIALS)
     assert len(found) == TRIALS and all(trial.state.finished for trial in found.values())
     # Nothing is finished twice, and nothing is left running.
@@ -129,13 +130,15 @@ def check(where, folder, roles):
 
 
 def test_three_workers_on_postgresql_one_of_them_killed(nursery, postgresql, tmp_path):
-    victim = nursery.start(postgresql, "victim", tmp_path)
-    others = [nursery.start(postgresql, role, tmp_path) for role in ("one", "two")]
+    victim = nursery.start(postgresql, "victim", tmp_path, sampler="tpe")
+    others = [nursery.start(postgresql, role, tmp_path, patient=True, sampler="tpe") for role in ("one", "two")]
     wait_for((tmp_path / "hangs").exists)
     os.kill(victim, signal.SIGKILL)
     assert nursery.ended(victim) == signal.SIGKILL
     assert [nursery.ended(pid) for pid in others] == [0, 0]
-    check(postgresql, tmp_path, ("one", "two"))
+    check(postgresql, tmp_path, ("one", "two"), "tpe")
+    # All three took part.
+    assert sorted(evaluated(tmp_path)) == ["one", "two", "victim"]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
@@ -156,10 +159,10 @@ def test_workers_that_ask_at_one_moment_get_different_points(nursery, tmp_path):
     from tta_lite.search.claims import standing
 
     where = f"journal:{tmp_path}/search.log"
-    # All of the space is asked for, by workers with one seed: they propose the same points.
-    pids = [nursery.start(where, role, tmp_path, trials=16, sampler="random") for role in ("one", "two", "three")]
+    # All of the space is asked for: towards the end they can only propose the same points.
+    pids = [nursery.start(where, role, tmp_path, trials=16) for role in ("one", "two", "three")]
     assert [nursery.ended(pid) for pid in pids] == [0, 0, 0]
-    tries = read(where, "random")
+    tries = read(where)
     assert len(standing(tries, 99)) == 16
     counts = collections.Counter(key for keys in evaluated(tmp_path).values() for key in keys)
     assert sorted(counts.values()) == [1] * 16

@@ -3,7 +3,7 @@
 Optuna's samplers look at a study and write into it while they choose. Here they get a study in memory, made of all
 tries so far, and what they choose is put into the shared storage as a whole: a try there always has its point, and
 workers can tell who was first (`tta_lite.search.claims`). The seed of a choice is the search's and the number of points
-before it, so that a search of one worker that was killed goes on as it would have.
+before it, so that a search of one worker that was killed goes on as it would have; workers among others differ.
 """
 
 from __future__ import annotations
@@ -65,13 +65,14 @@ class Asking:
         """Of a generation of NSGA-II."""
         return max(8, min(50, self.trials // 6))
 
-    def propose(self, found: Mapping[str, Trial | None]) -> tuple[Point | None, tuple[str, ...]]:
+    def propose(self, found: Mapping[str, Trial | None], salt: int = 0) -> tuple[Point | None, tuple[str, ...]]:
         """-> a point that is not known yet, None if there is none left; and known ones that were proposed before it.
 
         Args:
           found: the points so far, see `tta_lite.search.claims.standing`.
+          salt: of a worker among others, so that not all propose the same point; 0: it is alone.
         """
-        rng = np.random.default_rng([self.seed, len(found)])
+        rng = np.random.default_rng([self.seed, len(found), *([salt] if salt else [])])
         ask = self._random(rng) if self.sampler == "random" else self._optuna(found, rng)
         again: list[str] = []
         for _ in range(ATTEMPTS):
