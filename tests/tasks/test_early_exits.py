@@ -40,6 +40,7 @@ def test_the_loss_is_the_weighted_sum(task):
     assert found == pytest.approx(0.3 * each[0] + 0.5 * each[1] + each[2], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_fit_trains_all_exits(task, tmp_path):
     net = add_exits(classifier(), AFTER)
     joint = ExitsTask(task, (1.0, 1.0, 1.0))
