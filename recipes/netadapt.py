@@ -127,7 +127,7 @@ def _adapted(model: Any, task: Any, folder: RunFolder, rules: dict[str, Any]) ->
         _FLOOR.value,
         _task.SEED.value,
     )
-    of_board = {
+    of_board: dict[str, Any] = {
         name: rules[name] for name in ("connect", "board", "cores", "cool_down_secs", "remote_folder") if name in rules
     }
     new, iterations = adapted(
