@@ -112,6 +112,7 @@ def test_a_loss_that_says_nothing_of_answers_is_trained_without_a_teacher(tmp_pa
     assert "distillation" not in entry.details
 
 
+@pytest.mark.slow
 def test_a_file_teaches_instead_of_the_row(tmp_path, trained):
     """The same network read from a file: the same lessons, bit by bit, under another name."""
     bench = workshop(tmp_path / "source")
@@ -137,6 +138,6 @@ def test_fitnets_first_stage_takes_its_epochs_from_the_training(tmp_path):
     assert {event.count for event in of_training} == {4}
     assert [event.done for event in of_training] == [0, 0.5, 1, 1, 1.5, 2, 2, 2.5, 3, 3, 3.5, 4]
     # The first stage knows nothing of labels, the second nothing of the hint.
-    logged = [{name for name in event.logs if name != "loss"} for event in of_training]
+    logged = [{name for name in event.figures if name != "loss"} for event in of_training]
     assert logged[1:3] == [{"hint"}] * 2 and logged[4:6] == [{"distillation"}] * 2 and not any(logged[7:9])
     assert entry.details["distillation"]["hint_epochs"] == 1

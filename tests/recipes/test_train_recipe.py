@@ -68,6 +68,7 @@ def test_what_the_teacher_brought_is_told(capfd, tmp_path, teacher):
     assert [layer.name for layer in student.layers] == ["image", "flatten", "dense1", "dense2", "scores"]
 
 
+@pytest.mark.slow
 def test_fitnets_in_two_stages(capfd, tmp_path, teacher):
     with recipe("distill") as module:
         code, _, err = typed(module, capfd)(
