@@ -96,10 +96,9 @@ def test_it_comes_to_the_limit_and_does_nothing_twice(capfd, net, tmp_path):
         ((TASK, "--max_latency_ms=1", "--latency_share=0.5"), "Received: both"),
         ((TASK, "--latency_share=0.5", "--criterion=size"), "'size'"),
         ((TASK, "--latency_share=0.5", "--step=1"), "`step` must be between 0 and 1"),
-        ((TASK, "--max_latency_ms=1e-6", *SMALL), "is the least that was reached"),
     ],
 )  # fmt: skip
 def test_flags_that_cannot_be(capfd, net, tmp_path, words, text):
     with recipe("netadapt") as module:
-        code, out, err = typed(module, capfd)(net, *words, f"--out={tmp_path}/run", *QUICK)
-    assert text in err + out and (code == 2 or "netadapt: too lossy" in out or "skipped" in out), (code, out, err)
+        code, _, err = typed(module, capfd)(net, *words, f"--out={tmp_path}/run", *QUICK)
+    assert code == 2 and text in err, err
