@@ -40,7 +40,8 @@ def simulation_markdown(found: Simulation, say: Language = ENGLISH) -> str:
     lines = [_row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
     for run in found.runs:
         name = say("adaptive") if run.name == ADAPTIVE else run.name
-        lines.append(_row([name, *(f"{value:.2f}" for value in _figures(run)), str(run.switches)]))
+        *shares, mean_ms = _figures(run)
+        lines.append(_row([name, *(f"{value:.2f}" for value in shares), f"{mean_ms:.3g}", str(run.switches)]))
     frames, slow = len(found.seconds), found.slowdown
     notes = [
         say(
