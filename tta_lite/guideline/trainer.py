@@ -150,8 +150,13 @@ def tidy(folder: Path) -> None:
 
 def keras_score(model: keras.Model, task: Task) -> Accuracy:
     """-> how good a network is, computed by Keras."""
-    predict = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
-    return task.score(lambda batch: np.asarray(predict(batch)))
+    answer = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+    if len(model.inputs) == 1:
+        # One trace for any number of examples: TensorFlow warns of functions that it traces again and again.
+        picture = tf.TensorSpec([None, *model.input_shape[1:]], model.inputs[0].dtype)
+        traced = answer.get_concrete_function(picture)
+        return task.score(lambda batch: np.asarray(traced(tf.convert_to_tensor(batch, picture.dtype))))
+    return task.score(lambda batch: np.asarray(answer(batch)))
 
 
 def _pruning(needs: Mapping[str, Any]) -> Pruning | None:

@@ -15,6 +15,7 @@ from tta_lite.datasets.image_folder import read_image_folder
 from tta_lite.datasets.readers import READERS, read_train_and_test
 from tta_lite.datasets.small_pictures import CLASSES, SHAPES
 from tta_lite.models.files import load_network
+from tta_lite.search.best_first import best_first
 from tta_lite.search.inherit import inherit
 from tta_lite.search.mnasnet import BLOCKS, mnasnet_classifier, mnasnet_space
 from tta_lite.search.pose_space import backbone_of, case_study_point, deployed, pose_net, pose_space
@@ -157,7 +158,8 @@ def _own(name: str) -> Subject:
 
 
 def _donor(weights: str | None) -> keras.Model | None:
-    return load_network(weights) if weights and weights.endswith(".keras") else None
+    """-> a trained network whose best channels come first: narrower ones inherit these."""
+    return best_first(load_network(weights)) if weights and weights.endswith(".keras") else None
 
 
 def _pose(space: Space, task: str, weights: str | None) -> Subject:
