@@ -100,7 +100,6 @@ def _what() -> str:
 
 def _adapted(model: Any, task: Any, folder: RunFolder, rules: dict[str, Any]) -> Candidate:
     from tta_lite.boards.features import channel_multiple
-    from tta_lite.guideline.for_callbacks import exporter
     from tta_lite.guideline.netadapt_step import Short, adapted
     from tta_lite.guideline.structure_steps import factor_images
     from tta_lite.search.netadapt import NetAdapt
@@ -135,8 +134,9 @@ def _adapted(model: Any, task: Any, folder: RunFolder, rules: dict[str, Any]) ->
         task,
         settings,
         folder.path / STEP,
-        export=exporter(spec, images),
         rules=rules,
+        spec=spec,
+        calibration=images,
         profile_rules={**of_board, "num_threads": rules["num_threads"]},
         latency_share=_SHARE.value,
         short=Short(_SHORT_STEPS.value, _SHORT_RATE.value, _SCORE_BATCHES.value),

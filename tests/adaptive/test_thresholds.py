@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tta_lite.adaptive import thresholds as module
@@ -31,7 +31,8 @@ def drawn(seed: int, examples: int, stages: int, classes: int = 3, levels: int |
 
 def tried(outputs, labels, costs, target, signal):
     """-> accuracy and cost of the best thresholds, by trying all values of the data, each by the rule itself."""
-    values = [signal_of(scores, signal, logits=False) for scores in outputs[:-1]]
+    # Entropies of the same probabilities in another order differ in their last bits.
+    values = [np.round(signal_of(scores, signal, logits=False), 9) for scores in outputs[:-1]]
     steps = [[None, *np.unique(one)] for one in values]
     spent, best = np.cumsum(costs), (-1.0, np.inf)
     for cut in itertools.product(*steps):
@@ -47,6 +48,7 @@ def tried(outputs, labels, costs, target, signal):
 
 @pytest.mark.parametrize("signal", SIGNALS)
 @given(st.integers(0, 10_000), st.integers(2, 3), st.sampled_from([None, 3]), st.floats(0, 1))
+@example(281, 3, 3, 1.0)
 @settings(max_examples=25)
 def test_the_best_is_found(signal, seed, stages, levels, share):
     outputs, labels = drawn(seed, 9, stages, levels=levels)

@@ -21,6 +21,8 @@ from tta_lite.types import InputError
 # A search of several exits tries so many combinations of all thresholds but the last, which costs no more than sorting.
 # Beyond it, evenly spaced ranks of the values stand for all of them.
 MOST_COMBINATIONS = 20_000
+# Values of a signal that lie closer are the same one.
+SAME = 1e-9
 COSTS = 20
 
 
@@ -156,10 +158,20 @@ def _tuned(
         )
     sign = -1.0 if signal == ENTROPY else 1.0
     # High is sure, whatever the signal.
-    sure = [sign * signal_of(scores, signal, logits=logits) for scores in outputs[:-1]]
+    sure = [_merged(sign * signal_of(scores, signal, logits=logits)) for scores in outputs[:-1]]
     right = np.stack([np.argmax(scores, axis=-1) == labels for scores in outputs])
     search = _Search(sure, right, np.cumsum(np.asarray(costs, np.float64)), np.asarray(targets, np.float64) + slack)
     return [_result(search, choice, sign) for choice in search.best()]
+
+
+def _merged(values: np.ndarray) -> np.ndarray:
+    """-> the same values; those that only rounding tells apart are equal, or no threshold would fit between them."""
+    order = np.argsort(values)
+    ranked = values[order]
+    begins = np.flatnonzero(np.diff(ranked, prepend=-np.inf) > SAME)
+    found = np.empty_like(values)
+    found[order] = np.repeat(ranked[begins], np.diff(begins, append=len(values)))
+    return found
 
 
 class _Search:

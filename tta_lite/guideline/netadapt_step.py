@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tta_lite.compat import keras
 from tta_lite.files import atomic_write, to_json_text
 from tta_lite.guideline.case_study import say
 from tta_lite.guideline.channel_step import BATCHES
-from tta_lite.guideline.for_callbacks import Export
-from tta_lite.measure.benchmark import benchmark_together
+from tta_lite.guideline.for_callbacks import exporter
 from tta_lite.measure.layer_latency import layer_costs
+from tta_lite.search.latency import LatencyOf, measured_here, measured_on_board
 from tta_lite.search.layer_table import measured_table
 from tta_lite.search.netadapt import Examples, Iteration, NetAdapt, netadapt
 from tta_lite.search.short_training import loss_score, short_training
 from tta_lite.tasks.stream import read_batches
 from tta_lite.transforms.channels.criteria import get_criterion
 from tta_lite.transforms.rewrite import rewrite
-from tta_lite.types import InputError, MeasuredOn, Task
+from tta_lite.types import FP32, ExportSpec, InputError, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +47,13 @@ def adapted(
     settings: NetAdapt,
     folder: str | Path,
     *,
-    export: Export,
     rules: Mapping[str, Any],
+    spec: ExportSpec = FP32,
+    calibration: Sequence[np.ndarray] = (),
     profile_rules: Mapping[str, Any] | None = None,
     latency_share: float | None = None,
     short: Short | None = None,
-    images: Any = None,
+    images: np.ndarray | None = None,
     write: Callable[[str], Any] = say,
 ) -> tuple[keras.Model, list[Iteration]]:
     """-> the network that keeps the budget, not fine-tuned for long, and what each iteration did.
@@ -60,8 +63,9 @@ def adapted(
       task: its training data and loss judge the proposals; the test part is not looked at.
       settings: see `NetAdapt`.
       folder: gets the table and the iterations; what is there is not done again.
-      export: -> the file that is timed.
       rules: of `benchmark_together`: each network is timed in turn with the unmodified one.
+      spec: how the files are made that are timed.
+      calibration: images, for presets that need some.
       profile_rules: of `layer_costs`, where the table is measured; this machine if not given.
       latency_share: the budget as a share of what the network takes, above 0 and below 1, instead of
         ``settings.budget_ms``.
@@ -77,6 +81,7 @@ def adapted(
     folder, short = Path(folder), short or Short()
     folder.mkdir(parents=True, exist_ok=True)
     flat = rewrite(model, {}, flatten=True)
+    export = exporter(spec, calibration)
     # Before anything is timed: what cannot be trained should be told at once.
     tune = short_training(task, short.steps, learning_rate=short.learning_rate, seed=settings.seed)
     score = loss_score(task, short.batches, seed=settings.seed + 1)
@@ -90,16 +95,9 @@ def adapted(
         round_to=settings.round_to,
         floor=settings.floor,
     )
-    before, now = folder / "before.tflite", folder / "now.tflite"
-    if not before.is_file():
-        atomic_write(before, export(flat))
-    first_ms = _first_ms(folder / "first.json", before, rules)
-
-    def measure(network: keras.Model) -> tuple[float, str]:
-        atomic_write(now, export(network))
-        found = benchmark_together({"before": before, "now": now}, **rules)
-        # By the ratio, which a machine that is busier than before leaves alone.
-        return first_ms / found.speedups("before")["now"].median, where(found["now"].measured_on)
+    first_ms = _first_ms(folder / "first.json", lambda: timed(spec, calibration, rules)(flat)[0])
+    # By the ratio to the unmodified network, which a machine that is busier than before leaves alone.
+    measure = timed(spec, calibration, rules, reference=export(flat), reference_ms=first_ms)
 
     needs = get_criterion(settings.criterion).needs
     examples = Examples(images)
@@ -121,19 +119,21 @@ def adapted(
     )
 
 
-def _first_ms(path: Path, file: Path, rules: Mapping[str, Any]) -> float:
+def _first_ms(path: Path, measured: Callable[[], float]) -> float:
     """-> p50 of the unmodified network, measured once: all others are shares of it."""
     if not path.is_file():
-        latency = benchmark_together({"before": file}, **rules)["before"].latency
-        assert latency.p50 is not None
-        atomic_write(path, to_json_text({"latency_ms": latency.p50}))
+        atomic_write(path, to_json_text({"latency_ms": measured()}))
     return float(json.loads(path.read_text(encoding="utf-8"))["latency_ms"])
 
 
-def where(place: MeasuredOn) -> str:
-    """-> where a latency comes from, for people.
+def timed(spec: ExportSpec, calibration: Sequence[np.ndarray], rules: Mapping[str, Any], **reference: Any) -> LatencyOf:
+    """-> what times a network by the rules of a recipe, here or on the board at ``connect``.
 
-    >>> where(MeasuredOn("host", "LiteRT 2.3.0", "XNNPACK", 1, "AMD EPYC"))
-    'host, LiteRT 2.3.0, XNNPACK, threads: 1, AMD EPYC'
+    Args:
+      spec, calibration, reference: see `tta_lite.search.latency.measured_here`.
+      rules: of `benchmark_together`.
     """
-    return f"{place.board}, {place.runtime}, {place.delegate}, threads: {place.threads}, {place.cpu}"
+    if "connect" not in rules:
+        return measured_here(spec, calibration, **reference, **rules)
+    rest = {name: value for name, value in rules.items() if name not in ("connect", "board")}
+    return measured_on_board(rules["connect"], rules["board"], spec, calibration, **reference, **rest)

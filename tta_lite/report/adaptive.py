@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from tta_lite.adaptive.simulate import ADAPTIVE, DROPPED, IN_TIME, LATE, Run, Simulation
 from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.plot_fonts import drawable, families
-from tta_lite.report.plot_labels import Theme, mix
+from tta_lite.report.plot_labels import Theme, framed, mix
 from tta_lite.report.plots import LIGHT, PALETTE
 
 if TYPE_CHECKING:
@@ -75,17 +75,19 @@ def simulation_plot(found: Simulation, say: Language = ENGLISH, theme: Theme = L
         grid = figure.add_gridspec(2, 2, width_ratios=(1.5, 1))
         slow, level = (figure.add_subplot(grid[row, 0]) for row in (0, 1))
         ways = figure.add_subplot(grid[:, 1])
-        _panel(slow, say("slow-down (times)"), say("time (s)"), theme)
+        framed(slow, say("slow-down (times)"), say("time (s)"), theme, size=9)
         slow.plot(found.seconds, found.slowdown, color=theme.faint, linewidth=1.0)
         adaptive, *fixed = found.runs
-        _panel(level, say("mode of the policy; marks: missed frames"), say("time (s)"), theme)
+        framed(level, say("mode of the policy; marks: missed frames"), say("time (s)"), theme, size=9)
         blue = mix(PALETTE[0], "#ffffff", theme.lift)
         red = mix(PALETTE[1], "#ffffff", theme.lift)
         level.step(found.seconds, adaptive.levels, where="post", color=blue, linewidth=1.2)
         missed = adaptive.became != IN_TIME
         level.plot(found.seconds[missed], adaptive.levels[missed], "|", color=red, markersize=6)
         level.set_yticks(range(len(fixed)), [run.name for run in fixed])
-        _panel(ways, say("{metric} in time (%)", metric=say.known(found.policy.metric)), say("missed (%)"), theme)
+        framed(
+            ways, say("{metric} in time (%)", metric=say.known(found.policy.metric)), say("missed (%)"), theme, size=9
+        )
         _scatter(ways, found, blue, theme, say)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=DPI, facecolor=figure.get_facecolor(), metadata={"Software": None})
@@ -115,18 +117,6 @@ def _name(axes: Axes, run: Run, name: str, colour: str, *, above: bool = False) 
         name, (_missed(run), run.accuracy_in_time), xytext=(7, 5 if above else -4), textcoords="offset points",
         color=colour, parse_math=False,
     )  # fmt: skip
-
-
-def _panel(axes: Axes, title: str, x_label: str, theme: Theme) -> None:
-    axes.set_facecolor(theme.page)
-    axes.set_title(title, loc="left", color=theme.ink, fontsize=9, parse_math=False)
-    axes.set_xlabel(x_label, color=theme.ink)
-    axes.grid(color=theme.grid, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", colors=theme.faint, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(theme.faint)
 
 
 def _figures(run: Run) -> tuple[float, ...]:

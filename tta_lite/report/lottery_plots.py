@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from tta_lite.report.language import ENGLISH
 from tta_lite.report.lottery import Curve, Interval, interval
 from tta_lite.report.plot_fonts import families
-from tta_lite.report.plot_labels import Theme, mix
+from tta_lite.report.plot_labels import Theme, framed, mix
 from tta_lite.report.plots import LIGHT, MARKS, PALETTE
 
 if TYPE_CHECKING:
@@ -91,15 +91,7 @@ def new_figure(theme: Theme, titles: Sequence[str], x_label: str) -> tuple[Figur
     FigureCanvasAgg(figure)
     panels = [figure.add_subplot(1, len(titles), place) for place in range(1, len(titles) + 1)]
     for axes, title in zip(panels, titles, strict=True):
-        axes.set_facecolor(theme.page)
-        axes.set_xlabel(x_label, color=theme.ink)
-        axes.set_title(title, loc="left", color=theme.ink, fontsize=9.5, parse_math=False)
-        axes.grid(color=theme.grid, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.tick_params(which="both", colors=theme.faint, length=0)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.spines["bottom"].set_color(theme.faint)
+        framed(axes, title, x_label, theme)
     return figure, panels
 
 

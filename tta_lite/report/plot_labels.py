@@ -95,6 +95,27 @@ def place_labels(figure: Figure, axes: Axes, rows: Sequence[Point], theme: Theme
     return placed
 
 
+def framed(axes: Axes, title: str, x_label: str, theme: Theme, *, size: float = 9.5) -> None:
+    """Gives a panel its title, the name of its lower axis, a grid behind what is drawn, and no box.
+
+    Args:
+      axes: of the panel.
+      title: on its left; no mathematics.
+      x_label: of the lower axis.
+      theme: colours.
+      size: of the title, points.
+    """
+    axes.set_facecolor(theme.page)
+    axes.set_xlabel(x_label, color=theme.ink)
+    axes.set_title(title, loc="left", color=theme.ink, fontsize=size, parse_math=False)
+    axes.grid(color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", colors=theme.faint, length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(theme.faint)
+
+
 def mix(colour: str, other: str, share: float) -> str:
     """-> `colour` with a `share` (0..1) of `other` in it.
 

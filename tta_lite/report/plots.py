@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from tta_lite.report import columns as cols
 from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.plot_fonts import drawable, families
-from tta_lite.report.plot_labels import MARK_SIZE, Point, Theme, mix, place_labels
+from tta_lite.report.plot_labels import MARK_SIZE, Point, Theme, framed, mix, place_labels
 from tta_lite.types import LedgerEntry, Verdict
 
 if TYPE_CHECKING:
@@ -163,16 +163,8 @@ def _figure(
         figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=theme.page, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        axes.set_facecolor(theme.page)
         axes.set_xscale("log")
-        axes.set_xlabel(x_label, color=theme.ink)
-        axes.set_title(say.known(metric), loc="left", color=theme.ink, fontsize=9.5, parse_math=False)
-        axes.grid(color=theme.grid, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.tick_params(which="both", colors=theme.faint, length=0)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.spines["bottom"].set_color(theme.faint)
+        framed(axes, say.known(metric), x_label, theme)
         if not rows:
             axes.text(0.5, 0.5, say("nothing measured yet"), transform=axes.transAxes, ha="center", color=theme.faint)
             axes.set_xticks([])

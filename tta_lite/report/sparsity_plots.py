@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from tta_lite.report import columns as cols
 from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.plot_fonts import drawable, families
-from tta_lite.report.plot_labels import MARK_SIZE, Theme
+from tta_lite.report.plot_labels import MARK_SIZE, Theme, framed
 from tta_lite.report.plots import DPI, LIGHT, MARKS, PALETTE, SIZE_INCHES
 from tta_lite.types import LedgerEntry
 
@@ -49,15 +49,7 @@ def figure(
         drawn = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=theme.page, layout="constrained")
         FigureCanvasAgg(drawn)
         axes = drawn.add_subplot()
-        axes.set_facecolor(theme.page)
-        axes.set_xlabel(x_label, color=theme.ink)
-        axes.set_title(say.known(cols.metric_name(entries)), loc="left", color=theme.ink, fontsize=9.5)
-        axes.grid(color=theme.grid, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.tick_params(which="both", colors=theme.faint, length=0)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.spines["bottom"].set_color(theme.faint)
+        framed(axes, say.known(cols.metric_name(entries)), x_label, theme)
         presets = list(dict.fromkeys(entry.details["preset"] for entry in entries))
         for place, preset in enumerate(presets):
             colour, mark = PALETTE[place % len(PALETTE)], MARKS[place % len(MARKS)]

@@ -46,6 +46,7 @@ class Slimmable(ManyInOne):
       InputError: a width out of range or twice, nothing that can shrink, or no such `how`.
 
     Example:
+      >>> import numpy as np
       >>> image = keras.Input((8, 8, 1))
       >>> x = keras.layers.Conv2D(16, 3, name="body")(image)
       >>> x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
