@@ -23,7 +23,7 @@ from tta_lite.files import atomic_write, to_json_text
 from tta_lite.measure.layer_latency import LayerCosts
 from tta_lite.transforms.channels.costs import Costs
 from tta_lite.transforms.channels.groups import ChannelGroup, channel_groups
-from tta_lite.transforms.channels.targets import inside, sizes
+from tta_lite.transforms.channels.targets import inside, size_at
 from tta_lite.transforms.remove_channels import remove_channels
 from tta_lite.types import InputError
 
@@ -138,9 +138,7 @@ def at_width(
     """-> group -> which units are there when each has the largest of its sizes up to that share, or its least."""
     kept = costs.full()
     for group in groups:
-        ladder = sizes(group, round_to, floor)
-        size = next((one for one in ladder if one <= width * group.size), ladder[-1])
-        kept[group.name][size:] = False
+        kept[group.name][size_at(group, width, round_to, floor) :] = False
     return kept
 
 

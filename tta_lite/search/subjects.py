@@ -18,10 +18,9 @@ from tta_lite.models.files import load_network
 from tta_lite.search.best_first import best_first
 from tta_lite.search.inherit import inherit
 from tta_lite.search.mnasnet import BLOCKS, mnasnet_classifier, mnasnet_space
-from tta_lite.search.pose_space import backbone_of, case_study_point, deployed, pose_net, pose_space
+from tta_lite.search.pose_space import case_study_point, deployed, pixels_of, pose_net, pose_space
 from tta_lite.search.space import Choice, Point, Space, Value
 from tta_lite.search.trainer import Subject
-from tta_lite.tasks.classification import PIXELS
 from tta_lite.types import InputError
 
 FORMS = "pose, pose_by_stage, mnasnet, a .json file of one of their spaces, or <module>:<function>"
@@ -170,15 +169,11 @@ def _pose(space: Space, task: str, weights: str | None) -> Subject:
     joints = len(read_train_and_test(name, folder)[1].joint_set)
     donor = _donor(weights)
 
-    def pixels(point: Point) -> str:
-        wanted = backbone_of(point).normalisation
-        return next(key for key, normalisation in PIXELS.items() if normalisation == wanted)
-
     return Subject(
         space,
         lambda point: pose_net(point, joints=joints, weights=weights if donor is None else donor),
         deployed,
-        pixels,
+        pixels_of,
     )
 
 

@@ -13,7 +13,7 @@ from tta_lite.compat import keras
 from tta_lite.training.many_in_one import ManyInOne, Part, part
 from tta_lite.training.shared_slices import narrowed
 from tta_lite.transforms.channels.groups import ChannelGroup, channel_groups
-from tta_lite.transforms.channels.targets import sizes
+from tta_lite.transforms.channels.targets import size_at
 from tta_lite.transforms.channels.units import free
 from tta_lite.types import InputError
 
@@ -100,8 +100,7 @@ def _within(
 ) -> Part:
     gone = {}
     for group in free(groups):
-        ladder = sizes(group, round_to, floor)
-        size = next((one for one in ladder if one <= width * group.size), ladder[-1])
+        size = size_at(group, width, round_to, floor)
         if size < group.size:
             gone[group.name] = range(size, group.size)
     if not gone:

@@ -49,6 +49,16 @@ def sizes(group: ChannelGroup, round_to: int, floor: int) -> list[int]:
     return [group.size, *(size for size in range((group.size - 1) // step * step, 0, -step) if size >= least)]
 
 
+def size_at(group: ChannelGroup, share: float, round_to: int, floor: int) -> int:
+    """-> the largest of a group's sizes that is at most a share of its own, or its least.
+
+    >>> [size_at(ChannelGroup("conv", 32, ()), share, round_to=8, floor=8) for share in (1.0, 0.8, 0.1)]
+    [32, 24, 8]
+    """
+    ladder = sizes(group, round_to, floor)
+    return next((size for size in ladder if size <= share * group.size), ladder[-1])
+
+
 def inside(groups: Sequence[ChannelGroup], costs: Costs) -> list[ChannelGroup]:
     """-> the groups that may be touched and whose channels are all made in the layers within."""
     return [group for group in free(groups) if all(part.layer in costs.inside for part in parts(group, "out"))]
