@@ -61,6 +61,9 @@ _WORKER = flags.DEFINE_bool("worker", False, "Take part in a search that has beg
 _BOARD = _timing.define_board()
 _LANGUAGE = flags.DEFINE_enum("language", "en", ("en", "ko"), "Of table.md and the plot.")
 
+# Of the training examples, where --holdout does not say how many.
+HELD_OUT_ONE_OF = 10
+
 # A storage's address may hold a password, which is written nowhere.
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder) and value is not _STORAGE]
 for _module in (_run, _task, _timing):
@@ -116,9 +119,11 @@ def main(argv: Sequence[str]) -> None:
     )  # fmt: skip
     folder = _run.open_folder("search", _FLAGS, seed=seed, display_flags=_MAY_CHANGE)
     say = LANGUAGES[_LANGUAGE.value]
+    whole = Tasks(lambda model, pixels: _task.find_whole(model, pixels=pixels))
     trainer = Trainer(
-        subject, Tasks(), latency_of, FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=seed), folder.path,
-        None if seconds == math.inf else began + seconds,
+        subject, Tasks(lambda model, pixels: _for_trials(whole(model, pixels))), latency_of,
+        FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=seed), folder.path,
+        None if seconds == math.inf else began + seconds, final_task_for=whole,
     )  # fmt: skip
     report = SearchReport(folder, goal, trainer.metrics, say)
     found = run_search(
@@ -133,9 +138,14 @@ def main(argv: Sequence[str]) -> None:
 
 
 class Tasks:
-    """Tasks by the edges of a network: data that is known here is read once for all networks of one size."""
+    """Tasks by the edges of a network: one is made for all networks of one size.
 
-    def __init__(self) -> None:
+    Args:
+      find: (network, what it expects of its pixels) -> its task.
+    """
+
+    def __init__(self, find: Callable[[Any, str | None], Any]) -> None:
+        self._find = find
         self._known: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, model: Any, pixels: str | None) -> Any:
@@ -145,11 +155,20 @@ class Tasks:
 
         if (_TASK.value or "").partition(":")[0] not in ("image_folder", "pose", *ARRAYS):
             # A task of the user's own gets each network.
-            return _task.find(model, pixels=pixels)
+            return self._find(model, pixels)
         key = (model.input_shape, model.output_shape, ends_in_softmax(model), pixels)
         if key not in self._known:
-            self._known[key] = _task.find(model, pixels=pixels)
+            self._known[key] = self._find(model, pixels)
         return self._known[key]
+
+
+def _for_trials(task: Any) -> Any:
+    """-> what trials learn from, and are scored on: not the test part, where examples can be held out."""
+    from tta_lite.tasks.held_out import held_out
+
+    if _task.HOLDOUT.value is None and hasattr(getattr(task, "train", None), "subset"):
+        return held_out(task, max(1, len(task.train) // HELD_OUT_ONE_OF))
+    return _task.with_holdout(task)
 
 
 def _latency() -> Callable[[Any], tuple[float, str]]:
@@ -193,7 +212,7 @@ def _read_flags() -> None:
 _TASK = _task.TASK
 # What a trial's figures hang on, whoever makes them.
 _ALIKE = (
-    _EPOCHS, _LEARNING_RATE, _task.PIXELS, _task.BATCH_SIZE, _task.MIRROR, _task.FLIP_TEST, _INPUT_SIZE,
+    _EPOCHS, _LEARNING_RATE, _task.PIXELS, _task.HOLDOUT, _task.BATCH_SIZE, _task.MIRROR, _task.FLIP_TEST, _INPUT_SIZE,
     _timing.NUM_THREADS, _REFERENCE_MS,
 )  # fmt: skip
 
