@@ -131,7 +131,7 @@ def test_jacobians_by_hand():
     images = np.array([[1.0, 2.0, 3.0], [-1.0, 0.0, 7.0]])
     of_none, of_two = math.log(1e-5) + 1e5, math.log(2.00001) + 1 / 2.00001
     assert jacob_cov(net, images) == pytest.approx(-of_none - of_two)
-    # Behind a ReLU one image sees only the first unit, (1, 0, 0), and the other one only the second, (0, 1, 0): r = -1/2.
+    # Behind a ReLU one image sees only the first unit, (1, 0, 0), the other one only the second, (0, 1, 0): r = -1/2.
     image = keras.Input((3,))
     x = L.ReLU(name="act")(L.Dense(2, use_bias=False, name="dense")(image))
     gated = keras.Model(image, L.Dense(1, use_bias=False, kernel_initializer="ones", name="sum")(x))
