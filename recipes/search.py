@@ -47,6 +47,9 @@ _PRUNER = flags.DEFINE_enum("pruner", "median", ("median", "halving", "none"), "
 _TRIALS = flags.DEFINE_integer("trials", 50, "Different networks, over all workers.", 1)
 _MAX_HOURS = flags.DEFINE_float("max_hours", None, "Then it stops, to go on with the same command.")
 _EPOCHS = flags.DEFINE_integer("epochs", 2, "Of a trial's training.", 1)
+_TRIAL_EXAMPLES = flags.DEFINE_integer(
+    "trial_examples", None, "A trial's epoch has so many of the training examples, the same ones for all.", 1
+)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
 _FINALISTS = flags.DEFINE_integer("finalists", 3, "So many of the best are trained in full.", 0)
 _FINAL_EPOCHS = flags.DEFINE_integer("final_epochs", 30, "Of a full training.", 1)
@@ -168,11 +171,13 @@ class Tasks:
 
 def _for_trials(task: Any) -> Any:
     """-> what trials learn from, and are scored on: not the test part, where examples can be held out."""
-    from tta_lite.tasks.held_out import held_out
+    from tta_lite.tasks.held_out import can_be_parted, held_out, learning_from
 
-    if _task.HOLDOUT.value is None and hasattr(getattr(task, "train", None), "subset"):
-        return held_out(task, max(1, len(task.train) // HELD_OUT_ONE_OF))
-    return _task.with_holdout(task)
+    if _task.HOLDOUT.value is None and can_be_parted(task):
+        task = held_out(task, max(1, len(task.train) // HELD_OUT_ONE_OF))
+    else:
+        task = _task.with_holdout(task)
+    return task if _TRIAL_EXAMPLES.value is None else learning_from(task, _TRIAL_EXAMPLES.value)
 
 
 def _latency() -> Callable[[Any], tuple[float, str]]:
@@ -216,8 +221,8 @@ def _read_flags() -> None:
 _TASK = _task.TASK
 # What a trial's figures hang on, whoever makes them.
 _ALIKE = (
-    _EPOCHS, _LEARNING_RATE, _task.PIXELS, _task.HOLDOUT, _task.BATCH_SIZE, _task.MIRROR, _task.FLIP_TEST, _INPUT_SIZE,
-    _timing.NUM_THREADS, _REFERENCE_MS,
+    _EPOCHS, _TRIAL_EXAMPLES, _LEARNING_RATE, _task.PIXELS, _task.HOLDOUT, _task.BATCH_SIZE, _task.MIRROR,
+    _task.FLIP_TEST, _INPUT_SIZE, _timing.NUM_THREADS, _REFERENCE_MS,
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from tta_lite.datasets.image_folder import read_image_folder
 from tta_lite.datasets.picture_arrays import PictureArrays
 from tta_lite.models.backbones import Normalisation
 from tta_lite.tasks.arrays import ArrayTask
-from tta_lite.tasks.held_out import held_out
+from tta_lite.tasks.held_out import held_out, learning_from
 from tta_lite.types import InputError
 
 PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3)
@@ -63,6 +63,17 @@ def test_too_many(task, count, words):
         held_out(task, count)
 
 
-def test_a_task_of_the_users_own_has_no_examples_to_set_aside():
-    with pytest.raises(InputError, match=r"a test part of its own. Received: object"):
-        held_out(object(), 3)
+def test_fewer_to_learn_from(task):
+    apart = held_out(task, 6)
+    fewer = learning_from(apart, 8)
+    assert set(fewer.train.pictures[:, 0, 0, 0]) < set(apart.train.pictures[:, 0, 0, 0])
+    assert (len(fewer.train), fewer.steps_per_epoch) == (8, 2) and fewer.test is apart.test
+    assert learning_from(apart, 14) is apart
+    with pytest.raises(InputError, match=r"a batch, 4, or more. Received: 3"):
+        learning_from(task, 3)
+
+
+@pytest.mark.parametrize("change", [held_out, learning_from])
+def test_a_task_of_the_users_own_has_no_examples_to_set_aside(change):
+    with pytest.raises(InputError, match=r"has its own parts. Received: object"):
+        change(object(), 3)

@@ -1,4 +1,4 @@
-"""Examples that are set aside: networks are chosen on these, and neither on what they learnt nor on the test part.
+"""Parts of a task's training examples: those that networks are chosen on, and fewer to learn from for a first look.
 
 A network that is the best of many on the test part is in part the luckiest there, and its score says too much.
 """
@@ -36,20 +36,50 @@ def held_out(task: Any, count: int) -> Task:
       >>> len(digits.train), len(apart.train), len(apart.test)
       (1200, 1000, 200)
     """
-    train: Any = getattr(task, "train", None)
-    if not dataclasses.is_dataclass(task) or isinstance(task, type) or not hasattr(train, "subset"):
-        raise InputError(
-            "Examples are held out of data sets that are known here; a task of your own has a test part of its own. "
-            f"Received: {type(task).__name__}"
-        )
-    there, batch = len(train), getattr(task, "batch_size", 1)
+    train = _training_part(task)
+    there, batch = len(train), task.batch_size
     if not 0 < count <= there - batch:
         raise InputError(
             f"Examples that are held out must be 1 to {max(there - batch, 0)}: of {there} a batch of {batch} or more "
             f"must be left to learn from. Received: {count}"
         )
+    apart, rest = _split(there, count)
+    return cast(Task, dataclasses.replace(task, train=train.subset(rest), test=train.subset(apart)))
+
+
+def learning_from(task: Any, count: int) -> Task:
+    """-> the task with `count` of its training examples, drawn once and for all: an epoch is shorter.
+
+    Args:
+      task: as in `held_out`.
+      count: a batch or more; all examples if there are no more than that.
+
+    Raises:
+      InputError: another task, or fewer than a batch.
+    """
+    train = _training_part(task)
+    if count < task.batch_size:
+        raise InputError(f"Examples to learn from must be a batch, {task.batch_size}, or more. Received: {count}")
+    if count >= len(train):
+        return cast(Task, task)
+    return cast(Task, dataclasses.replace(task, train=train.subset(_split(len(train), count)[0])))
+
+
+def can_be_parted(task: Any) -> bool:
+    """-> whether the task's data set is one of which parts can be taken."""
+    return dataclasses.is_dataclass(task) and hasattr(getattr(task, "train", None), "subset")
+
+
+def _training_part(task: Any) -> Any:
+    if not can_be_parted(task):
+        raise InputError(
+            "Parts are taken of data sets that are known here; a task of your own has its own parts. "
+            f"Received: {type(task).__name__}"
+        )
+    return task.train
+
+
+def _split(there: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """-> `count` places of 0 .. `there` - 1, and the others; each rising."""
     order = np.random.default_rng(SEED).permutation(there)
-    apart, rest = np.sort(order[:count]), np.sort(order[count:])
-    changes: dict[str, Any] = {"train": train.subset(rest), "test": train.subset(apart)}
-    found: Any = dataclasses.replace(task, **changes)
-    return cast(Task, found)
+    return np.sort(order[:count]), np.sort(order[count:])
