@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 
@@ -84,6 +85,20 @@ def test_what_is_given_up_leaves_no_checkpoint_and_what_is_slow_is_not_trained(t
 def test_a_training_does_not_begin_after_the_deadline(tmp_path, task):
     with pytest.raises(Interrupted, match="the time is up"):
         trainer(tmp_path, task, [], deadline=0.0)(POINT, Reports())
+
+
+def test_a_trial_of_few_steps_is_scored_with_the_statistics_of_its_pictures(tmp_path, task, monkeypatch):
+    seen = []
+
+    @contextlib.contextmanager
+    def settled(model, steps, pictures):
+        seen.append((steps, len(pictures(16)), pictures(16)[0].shape))
+        yield True
+
+    monkeypatch.setattr(trainers, "settled_norms", settled)
+    trainer(tmp_path, task, [])(POINT, Reports())
+    per_epoch = task.steps_per_epoch
+    assert seen == [(per_epoch, 16, (1, 8, 8, 1)), (2 * per_epoch, 16, (1, 8, 8, 1))]
 
 
 # Two points that differ only in how they are deployed.

@@ -6,6 +6,7 @@ The latency comes first: a network that is hopelessly slow, or that cannot be ex
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -24,6 +25,7 @@ from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.measure.counting import count
 from tta_lite.search.kept_scores import KeptScores
+from tta_lite.search.settled_norms import settled_norms
 from tta_lite.search.space import Point, Space
 from tta_lite.search.trial import Hopeless, Interrupted, Measured, Trial, key_of
 from tta_lite.tasks.stream import first_inputs
@@ -122,7 +124,7 @@ class Trainer:
                 raise
             if last not in scores.found:
                 # Killed between the last epoch and its score.
-                scores.keep(last, self._score(predictor(trained), task))
+                scores.keep(last, self._scoring(task)(trained, last, predictor(trained)))
             self._tidy(place / TRAINING)
         seconds = before + time.monotonic() - began
         return Measured(scores.found[last], latency_ms, source, counts.macs, counts.params, seconds)
@@ -213,13 +215,23 @@ class Trainer:
             limit = TimeLimit(left, whole_epochs=True, write=self.write)
             callbacks.append(limit)
         if report is not None:
-            callbacks.append(ScoreEachEpoch(lambda predict: self._score(predict, task), report, limit))
+            callbacks.append(ScoreEachEpoch(self._scoring(task), report, limit))
         done = fit(
             Candidate(model), task, settings, workdir, label="trial", callbacks=callbacks, write=self.write
         ).model
         if limit is not None and limit.stopped:
             raise Interrupted("the time is up")
         return done
+
+    def _scoring(self, task: Task) -> Callable[[keras.Model, int, Predictor], float]:
+        """-> (network, epochs that it was trained, what it answers) -> how good it is."""
+        pictures = functools.lru_cache(lambda count: task.calibration(count, seed=self.settings.seed))
+
+        def score(model: keras.Model, epochs: int, predict: Predictor) -> float:
+            with settled_norms(model, epochs * task.steps_per_epoch, pictures):
+                return self._score(predict, task)
+
+        return score
 
     def _score(self, predict: Predictor, task: Task) -> float:
         """-> how good predictions are.
@@ -242,7 +254,10 @@ class ScoreEachEpoch(keras.callbacks.Callback):
     """Scores the network after every whole epoch, and says so; what `report` raises ends the training."""
 
     def __init__(
-        self, score: Callable[[Predictor], float], report: Callable[[int, float], Any], limit: TimeLimit | None
+        self,
+        score: Callable[[keras.Model, int, Predictor], float],
+        report: Callable[[int, float], Any],
+        limit: TimeLimit | None,
     ) -> None:
         super().__init__()
         self._score, self._report, self._limit = score, report, limit
@@ -254,7 +269,7 @@ class ScoreEachEpoch(keras.callbacks.Callback):
             return
         if self._predict is None:
             self._predict = predictor(self.model)
-        self._report(epoch + 1, self._score(self._predict))
+        self._report(epoch + 1, self._score(self.model, epoch + 1, self._predict))
 
 
 def predictor(model: keras.Model) -> Predictor:
