@@ -16,7 +16,8 @@ drive), and on each of the others
 with the same --study, if one was given; what differs there is given too, such as the path in --task. Any of them may be
 killed; its trial is taken up by another. The same command and --out go on where a killed one stopped.
 
-Writes search.json (every trial), table.md and plots/front.png, anew after each trial, and the finalists to steps/.
+Writes search.json (every trial), table.md, plots/front.png and report.html, a page that reads itself anew in a browser
+until the search is done, all of them anew after each trial; and the finalists to steps/.
 """
 
 from __future__ import annotations
@@ -128,14 +129,17 @@ def main(argv: Sequence[str]) -> None:
         FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=seed), folder.path,
         None if seconds == math.inf else began + seconds, final_task_for=whole,
     )  # fmt: skip
-    report = SearchReport(folder, goal, trainer.metrics, say)
+    report = SearchReport(
+        folder, goal, trainer.metrics, say, min(plan.trials, subject.space.size()),
+        tell=lambda line: print(line, flush=True),
+    )  # fmt: skip
     found = run_search(
         plan, trainer, _STORAGE.value or str(folder.path / "search.db"), _STUDY.value, folder,
         finals=None if _WORKER.value else Finals(_FINALISTS.value, _FINAL_EPOCHS.value),
         seconds=seconds - (time.monotonic() - began), tell=lambda line: print(line, flush=True), changed=report,
     )  # fmt: skip
     print(table(found, goal, report.metric, say))
-    print(f"{folder.path}/ has search.json, table.md and plots/front.png")
+    print(f"{folder.path}/ has report.html, search.json, table.md and plots/front.png")
     if not found.done:
         print("The search is not done; the same command goes on with it")
 

@@ -34,6 +34,9 @@ def test_a_search_its_second_half_and_a_worker(run, tmp_path):
     assert all(one["latency_source"] == "by parameters" for one in record["trials"] if one["state"] == "done")
     assert (tmp_path / "run/plots/front.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "run/table.md").read_text().strip() in out
+    # For whoever watches: a line after each trial, and a page that no longer reads itself anew.
+    assert "1 of 3 networks settled" in out and "3 of 3 networks settled; the front: " in out
+    assert 'http-equiv="refresh"' not in (tmp_path / "run/report.html").read_text()
     (final,) = record["finalists"]
     (place,) = (tmp_path / "run/steps").iterdir()
     assert place.name == f"00-trial-{final['trial']}"
@@ -62,6 +65,7 @@ def test_when_the_time_is_up_the_same_command_goes_on(run, tmp_path):
     code, out, err = run(*QUICK, "--trials=2", "--max_hours=0.000003", f"--out={tmp_path}/run")
     assert code == 0 and "the same command goes on with it" in out, err
     assert not json.loads((tmp_path / "run/search.json").read_text())["done"]
+    assert 'http-equiv="refresh"' in (tmp_path / "run/report.html").read_text()
 
 
 @pytest.mark.parametrize(

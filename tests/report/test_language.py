@@ -40,6 +40,7 @@ from tta_lite.report import (
     table,
 )
 from tta_lite.report.language import ENGLISH, KOREAN, LANGUAGES
+from tta_lite.search.trial import State
 from tta_lite.training import precision
 from tta_lite.types import Latency, MeasuredOn, Report, Verdict
 
@@ -79,7 +80,9 @@ def written() -> set[str]:
 def standing_texts() -> set[str]:
     """-> texts that reach `say` from tables and other rooms."""
     heads = {column.head for column in columns.columns([full_entry()])} - {"PCKh@0.5", "MACs"}
-    found = {*page.CAN_AND_CANNOT, guideline.TITLE, case_study.TITLE, case_study.SUMMARY, columns.PUBLISHED_GROUP}
+    # Of a search: its two rewards, and the states that a page shows.
+    found = {"hard", "soft", *(state.value for state in State if state is not State.DEAD)}
+    found |= {*page.CAN_AND_CANNOT, guideline.TITLE, case_study.TITLE, case_study.SUMMARY, columns.PUBLISHED_GROUP}
     found |= {
         *emulated.HEADS.values(),
         boards.EMULATED,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import json
 import re
 
 import numpy as np
 import pytest
 
+from tests.report.test_page import HOSTILE, Reader
 from tta_lite.report.language import ENGLISH, KOREAN
 from tta_lite.report.run_folder import RunFolder
-from tta_lite.report.search import SearchReport, front_of, record, table
+from tta_lite.report.search import SearchReport, record, table
+from tta_lite.report.search_page import NEWEST, render_page
 from tta_lite.report.search_plot import front_figure
+from tta_lite.report.search_tables import front_of, summary
 from tta_lite.search.goal import Goal
 from tta_lite.search.run import Found
 from tta_lite.search.trial import Measured, State, Trial
@@ -80,14 +85,57 @@ def test_the_plot_shows_trials_front_target_and_finalists():
 
 
 def test_it_is_written_whenever_there_is_more(tmp_path):
-    folder = RunFolder(tmp_path)
+    folder, told = RunFolder(tmp_path), []
     metrics: set[str] = set()
-    report = SearchReport(folder, Goal("front"), metrics)
+    report = SearchReport(folder, Goal("front"), metrics, total=7, tell=told.append)
     report(Found(()))
-    assert not (tmp_path / "plots").exists()
+    assert not (tmp_path / "plots").exists() and "<img" not in (tmp_path / "report.html").read_text()
     metrics.add("PCKh@0.5")
     report(made_up())
+    assert "<img" in (tmp_path / "report.html").read_text()
+    assert told == [
+        "0 of 7 networks settled",
+        "6 of 7 networks settled; the front: 2, from PCKh@0.5 60.0 at 4 ms to 70.0 at 9 ms",
+    ]
     assert (tmp_path / "plots/front.png").read_bytes().startswith(b"\x89PNG")
     assert [trial.number for trial in front_of(made_up().trials)] == [0, 1]
     # A call that goes on knows the metric before it has scored anything.
     assert SearchReport(folder, Goal("front"), set()).metric == "PCKh@0.5"
+
+
+def test_the_page_reads_itself_anew_until_the_search_is_done():
+    now = datetime.datetime(2030, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
+    for done in (False, True):
+        found = dataclasses.replace(made_up(), done=done)
+        page = Reader(render_page(found, Goal("hard", 8.0), "PCKh@0.5", b"png", total=7, now=now))
+        again = [attrs["content"] for attrs in page.all("meta") if attrs.get("http-equiv") == "refresh"]
+        assert again == ([] if done else ["15"])
+        text = " ".join(page.texts)
+        assert ("Done." in text) is done and ("reads itself anew every 15 s" in text) is not done
+        assert "6 of 7 networks settled; best so far: trial 1, PCKh@0.5 70.0 at 9 ms, reward 62.2" in text
+        assert "2030-01-02 03:04:05 UTC" in text and "it cannot be built" in text
+        # Nothing from outside, and no script.
+        assert page.addresses and all(one.startswith("data:image/png;base64,") for one in page.addresses)
+        assert not page.all("script")
+
+
+def test_what_a_user_or_an_error_says_is_text_on_the_page():
+    trial = Trial(0, {HOSTILE: HOSTILE}, State.FAILED, why=HOSTILE)
+    page = Reader(render_page(Found((trial,)), Goal("front"), HOSTILE, None))
+    assert not page.all("script") and "".join(page.texts).count(HOSTILE) == 3
+
+
+def test_the_page_lists_the_newest_trials_first():
+    trials = tuple(Trial(number, {"width": number}, State.RUNNING) for number in range(NEWEST + 3))
+    page = Reader(render_page(Found(trials), Goal("front"), "accuracy", None))
+    heads = [texts for texts in page.texts if texts.isdigit()]
+    assert heads == [str(number) for number in range(NEWEST + 2, 2, -1)]
+
+
+def test_the_page_in_korean_holds_no_english():
+    for goal in (Goal("hard", 8.0), Goal("front")):
+        page = Reader(render_page(made_up(finalists=False), goal, "accuracy", b"png", total=7, say=KOREAN))
+        seen = " ".join(text for text in page.texts if "{" not in text)
+        left = re.sub(r"MACs|by source \d|width|ms|UTC|it is slow|it cannot be built", "", seen)
+        assert not re.search("[A-Za-z]{2,}", left), left
+        assert summary(made_up(), goal, "accuracy", 7, KOREAN) in seen

@@ -56,13 +56,13 @@ def server() -> Iterator[str]:
         data = folder / "data"
         run("initdb", "-D", data, "-U", "tester", "-A", "scram-sha-256", "--pwfile", folder / "password", "-E", "UTF8",
             "--no-sync", "--no-instructions")  # fmt: skip
-        port = _free_port()
+        port = free_port()
         settings = (f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
         with open(folder / "log", "ab") as log:
             process = subprocess.Popen(
                 [str(binaries / "postgres"), "-D", str(data), *(word for one in settings for word in ("-c", one))],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=ENVIRONMENT,
-                preexec_fn=_end_with_me, **as_user,
+                preexec_fn=end_with_me, **as_user,
             )  # fmt: skip
         address = f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
         try:
@@ -76,7 +76,7 @@ def server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end_with_me() -> None:
+def end_with_me() -> None:
     """A test run that is killed leaves no server: it gets SIGQUIT when its parent ends (man 2 prctl)."""
     ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
 
@@ -98,7 +98,7 @@ def _reachable(path: Path) -> bool:
     return all(one.stat().st_mode & 0o005 == 0o005 for one in (resolved, *resolved.parents))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.search import postgres
+from tests.search import postgres, redis_server
 
 pytest.importorskip("optuna")
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +88,12 @@ def postgresql():
         yield address
 
 
+@pytest.fixture(scope="module")
+def redis():
+    with redis_server.server() as found:
+        yield found
+
+
 def read(where, sampler="random"):
     """-> all tries of the search, in order, as this process sees them."""
     from tests.search.light import GOAL, SPACE
@@ -138,6 +144,19 @@ def test_three_workers_on_postgresql_one_of_them_killed(nursery, postgresql, tmp
     assert [nursery.ended(pid) for pid in others] == [0, 0]
     check(postgresql, tmp_path, ("one", "two"), "tpe")
     # All three took part.
+    assert sorted(evaluated(tmp_path)) == ["one", "two", "victim"]
+
+
+def test_three_workers_on_redis_one_of_them_killed_and_the_server_too(nursery, redis, tmp_path):
+    where = redis.address
+    victim = nursery.start(where, "victim", tmp_path)
+    others = [nursery.start(where, role, tmp_path, patient=True) for role in ("one", "two")]
+    wait_for((tmp_path / "hangs").exists)
+    os.kill(victim, signal.SIGKILL)
+    assert nursery.ended(victim) == signal.SIGKILL
+    redis.kill_and_begin_again()
+    assert [nursery.ended(pid) for pid in others] == [0, 0]
+    check(where, tmp_path, ("one", "two"))
     assert sorted(evaluated(tmp_path)) == ["one", "two", "victim"]
 
 

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import networks
 from tta_lite.compat import keras
-from tta_lite.search.zero_cost import SCORES, hamming_kernel, naswot, synflow
+from tta_lite.search.zero_cost import SCORES, grad_norm, hamming_kernel, jacob_cov, naswot, snip, synflow
 from tta_lite.types import InputError
 
 L = keras.layers
@@ -103,6 +104,43 @@ def test_naswot_refuses_what_it_cannot_score():
         naswot(dense(2, 1), None)
     with pytest.raises(InputError, match="signs behind ReLUs"):
         naswot(dense(2, 1), np.ones((2, 2)))
+
+
+def test_gradients_of_the_loss_by_hand():
+    # y = 2 a - 3 b, loss y^2: of (1, 2) y is -4 and the gradient 2 x -4 x (1, 2) = (-8, -16); of (0, 1) y is -3 and the
+    # gradient (0, -6). Their mean is (-4, -11).
+    net = dense(2, 1)
+    net.set_weights([np.array([[2.0], [-3.0]])])
+    images = np.array([[1.0, 2.0], [0.0, 1.0]])
+    assert grad_norm(net, images, tf.square) == pytest.approx(math.hypot(4, 11))
+    assert snip(net, images, tf.square) == pytest.approx(2 * 4 + 3 * 11)
+    # A sum over the kernels, not one norm of them all; biases do not count.
+    image = keras.Input((1,))
+    two = keras.Model(image, L.Dense(1, name="b")(L.Dense(1, name="a")(image)))
+    two.set_weights([np.array([[3.0]]), np.zeros(1), np.array([[5.0]]), np.zeros(1)])
+    # d(15 x) = 5 by the first weight, 3 by the second.
+    assert grad_norm(two, np.ones((1, 1)), lambda y: y) == pytest.approx(5 + 3)
+    with pytest.raises(InputError, match="images and a loss"):
+        snip(net, images, None)
+
+
+def test_jacobians_by_hand():
+    # A linear network has one Jacobian for all images: their correlations have the eigenvalues 2 and 0.
+    net = dense(3, 1)
+    net.set_weights([np.array([[1.0], [-2.0], [4.0]])])
+    images = np.array([[1.0, 2.0, 3.0], [-1.0, 0.0, 7.0]])
+    of_none, of_two = math.log(1e-5) + 1e5, math.log(2.00001) + 1 / 2.00001
+    assert jacob_cov(net, images) == pytest.approx(-of_none - of_two)
+    # Behind a ReLU one image sees only the first unit, (1, 0, 0), the other one only the second, (0, 1, 0): r = -1/2.
+    image = keras.Input((3,))
+    x = L.ReLU(name="act")(L.Dense(2, use_bias=False, name="dense")(image))
+    gated = keras.Model(image, L.Dense(1, use_bias=False, kernel_initializer="ones", name="sum")(x))
+    gated.get_layer("dense").set_weights([np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])])
+    found = jacob_cov(gated, np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0]]))
+    assert found == pytest.approx(-sum(math.log(v) + 1 / v for v in (0.5, 1.5)), abs=1e-4)
+    assert found > jacob_cov(net, images)
+    with pytest.raises(InputError, match=r"two images or more\. Received: 1"):
+        jacob_cov(net, images[:1])
 
 
 def test_the_baselines_count():

@@ -226,6 +226,15 @@ def pixels_of(point: Point) -> str:
     return next(key for key, normalisation in PIXELS.items() if normalisation == wanted)
 
 
+def trained_part(point: Point) -> Point:
+    """-> what a point's training hangs on: all but how it is deployed.
+
+    >>> trained_part({"head.filters": 64, "head.subpixel": True})
+    {'head.filters': 64}
+    """
+    return {name: value for name, value in point.items() if name != "head.subpixel"}
+
+
 def pose_net(
     point: Point,
     *,

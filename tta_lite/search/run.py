@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from tta_lite.search.engine import Plan, Search
 from tta_lite.search.finalists import finalists
+from tta_lite.search.space import Point
 from tta_lite.search.trainer import Trainer
-from tta_lite.search.trial import Interrupted, Trial
+from tta_lite.search.trial import Interrupted, Trial, key_of
 from tta_lite.types import InputError, Report
 
 
@@ -110,7 +111,7 @@ def _finals(
     tell: Callable[[str], Any],
     changed: Callable[[Found], Any],
 ) -> Found:
-    chosen = finalists(trials, plan.goal, finals.count)
+    chosen = finalists(one_a_training(trials, trainer.subject.trained), plan.goal, finals.count)
     done: list[tuple[Trial, Report | str]] = []
     for place, trial in enumerate(chosen):
         if time.monotonic() >= deadline:
@@ -126,3 +127,18 @@ def _finals(
             break
         changed(Found(tuple(trials), tuple(done)))
     return Found(tuple(trials), tuple(done), len(done) == len(chosen))
+
+
+def one_a_training(trials: Sequence[Trial], trained: Callable[[Point], Point]) -> tuple[Trial, ...]:
+    """-> of measured trials whose networks are trained alike, the fastest: the others cannot be worth more.
+
+    Args:
+      trials: of a search.
+      trained: see `tta_lite.search.trainer.Subject`.
+    """
+    found: dict[str, Trial] = {}
+    for trial in sorted(
+        (one for one in trials if one.measured is not None), key=lambda one: (one.latency_ms or 0.0, one.number)
+    ):  # fmt: skip
+        found.setdefault(key_of(trained(trial.point)), trial)
+    return tuple(sorted(found.values(), key=lambda one: one.number))

@@ -18,7 +18,14 @@ from tta_lite.models.files import load_network
 from tta_lite.search.best_first import best_first
 from tta_lite.search.inherit import inherit
 from tta_lite.search.mnasnet import BLOCKS, mnasnet_classifier, mnasnet_space
-from tta_lite.search.pose_space import case_study_point, deployed, pixels_of, pose_net, pose_space
+from tta_lite.search.pose_space import (
+    case_study_point,
+    deployed,
+    pixels_of,
+    pose_net,
+    pose_space,
+    trained_part,
+)
 from tta_lite.search.space import Choice, Point, Space, Value
 from tta_lite.search.trainer import Subject
 from tta_lite.types import InputError
@@ -174,6 +181,7 @@ def _pose(space: Space, task: str, weights: str | None) -> Subject:
         lambda point: pose_net(point, joints=joints, weights=weights if donor is None else donor),
         deployed,
         pixels_of,
+        trained_part,
     )
 
 

@@ -6,13 +6,14 @@ The latency comes first: a network that is hopelessly slow, or that cannot be ex
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +24,8 @@ from tta_lite.export.runner import TFLitePredictor
 from tta_lite.export.tflite import export_tflite
 from tta_lite.files import atomic_path, atomic_write, to_json_text
 from tta_lite.measure.counting import count
+from tta_lite.search.kept_scores import KeptScores
+from tta_lite.search.settled_norms import settled_norms
 from tta_lite.search.space import Point, Space
 from tta_lite.search.trial import Hopeless, Interrupted, Measured, Trial, key_of
 from tta_lite.tasks.stream import first_inputs
@@ -47,22 +50,15 @@ class Subject:
       build: point, with what the space has fixed -> the network to train.
       deploy: (trained network, point) -> what is exported.
       pixels: point -> what its network expects of its pixels; None: the task says it.
+      trained: point -> the part of it that its training hangs on: points that differ only in the rest, such as how they
+        are deployed, are trained once and have the same seed.
     """
 
     space: Space
     build: Callable[[Point], keras.Model]
     deploy: Callable[[keras.Model, Point], keras.Model] = lambda model, point: model
     pixels: Callable[[Point], str | None] = lambda point: None
-
-
-class Reporting(Protocol):
-    """What a trial says while it runs, see `tta_lite.search.engine.Reporter`."""
-
-    def __call__(self, step: int, accuracy: float) -> None:
-        """So accurate after so many epochs."""
-
-    def latency(self, latency_ms: float, source: str) -> None:
-        """So fast, before the training."""
+    trained: Callable[[Point], Point] = lambda point: point
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +69,9 @@ class Trainer:
       subject: what is searched.
       task_for: (network, what it expects of its pixels) -> data, loss and metric of a trial.
       latency_of: network -> (milliseconds, source).
-      settings: of the short training of a trial; each point has its own seed, made of this one and the point.
-      folder: gets ``trials/<point>/``.
+      settings: of the short training of a trial; each point has its own seed, made of this one and of the part of the
+        point that the training hangs on.
+      folder: gets ``trials/<point>/``, and ``trained/`` with the scores of trainings, which points share.
       deadline: of `time.monotonic`, at which a training stops to go on later; None: there is none.
       write: where progress lines go; standard error if None.
       metrics: the names of what was scored so far; a task says it with its first score.
@@ -95,6 +92,10 @@ class Trainer:
     def __call__(self, point: Point, report: Any) -> Measured:
         """-> what was measured of a point: the accuracy after a short training, the latency of its file.
 
+        Args:
+          point: of the space.
+          report: is told the latency before the training, and then the scores, see `tta_lite.search.engine.Reporter`.
+
         Raises:
           InputError: the network cannot be built, exported, timed or trained.
           Interrupted: the time is up; the same call goes on.
@@ -108,19 +109,25 @@ class Trainer:
         counts = count(deployed)
         latency_ms, source = self._latency(place, deployed)
         report.latency(latency_ms, source)
-        task = self.task_for(model, self.subject.pixels(full))
-        before = training_seconds(place / TRAINING)
-        try:
-            trained, scores = self._fit(model, task, self.settings, place / TRAINING, point, report)
-        except (Hopeless, InputError):
-            # It never goes on.
+        scores = KeptScores(self.folder / "trained" / f"{_digest(self._trained_key(point))}.json", report)
+        last, before = self.settings.epochs, 0.0
+        if last in scores.found:
+            scores.say_again()
+        else:
+            task = self.task_for(model, self.subject.pixels(full))
+            before = training_seconds(place / TRAINING)
+            try:
+                trained = self._fit(model, task, self.settings, place / TRAINING, point, scores)
+            except (Hopeless, InputError):
+                # It never goes on.
+                self._tidy(place / TRAINING)
+                raise
+            if last not in scores.found:
+                # Killed between the last epoch and its score.
+                scores.keep(last, self._scoring(task)(trained, last, predictor(trained)))
             self._tidy(place / TRAINING)
-            raise
-        last = self.settings.epochs
-        accuracy = scores[last] if last in scores else self._score(predictor(trained), task)
-        self._tidy(place / TRAINING)
         seconds = before + time.monotonic() - began
-        return Measured(accuracy, latency_ms, source, counts.macs, counts.params, seconds)
+        return Measured(scores.found[last], latency_ms, source, counts.macs, counts.params, seconds)
 
     def finish(self, trial: Trial, epochs: int, folder: Path) -> Report:
         """Trains a point in full, writes ``model.keras``, ``model.tflite``, ``report.json`` -> the report of the file.
@@ -140,7 +147,7 @@ class Trainer:
         model, full = self._build(trial.point)
         task = (self.final_task_for or self.task_for)(model, self.subject.pixels(full))
         settings = dataclasses.replace(self.settings, epochs=epochs)
-        trained, _ = self._fit(model, task, settings, folder / FINAL, trial.point, None)
+        trained = self._fit(model, task, settings, folder / FINAL, trial.point, None)
         with atomic_path(folder / MODEL) as temporary:
             trained.save(temporary)
         deployed = self.subject.deploy(trained, full)
@@ -170,15 +177,18 @@ class Trainer:
 
     def place(self, point: Point) -> Path:
         """-> the folder of a point's trial."""
-        return self.folder / "trials" / hashlib.sha256(key_of(point).encode()).hexdigest()[:12]
+        return self.folder / "trials" / _digest(key_of(point))
 
     def _build(self, point: Point) -> tuple[keras.Model, Point]:
         full = self.subject.space.full(point)
         keras.utils.set_random_seed(self._seed(point))
         return self.subject.build(full), full
 
+    def _trained_key(self, point: Point) -> str:
+        return key_of(self.subject.trained(point))
+
     def _seed(self, point: Point) -> int:
-        digest = hashlib.sha256(f"{self.settings.seed} {key_of(point)}".encode()).digest()
+        digest = hashlib.sha256(f"{self.settings.seed} {self._trained_key(point)}".encode()).digest()
         return int.from_bytes(digest[:4], "big")
 
     def _latency(self, place: Path, deployed: keras.Model) -> tuple[float, str]:
@@ -193,7 +203,7 @@ class Trainer:
 
     def _fit(
         self, model: keras.Model, task: Task, settings: FitSettings, workdir: Path, point: Point, report: Any
-    ) -> tuple[keras.Model, dict[int, float]]:
+    ) -> keras.Model:
         settings = dataclasses.replace(settings, seed=self._seed(point), tensorboard=False)
         callbacks: list[keras.callbacks.Callback] = []
         limit = None
@@ -201,17 +211,27 @@ class Trainer:
             left = self.deadline - time.monotonic()
             if left <= 0:
                 raise Interrupted("the time is up")
-            limit = TimeLimit(left, write=self.write)
+            # Steps that stay would be more training than other trials get.
+            limit = TimeLimit(left, whole_epochs=True, write=self.write)
             callbacks.append(limit)
-        scores = ScoreEachEpoch(lambda predict: self._score(predict, task), report, limit)
         if report is not None:
-            callbacks.append(scores)
+            callbacks.append(ScoreEachEpoch(self._scoring(task), report, limit))
         done = fit(
             Candidate(model), task, settings, workdir, label="trial", callbacks=callbacks, write=self.write
         ).model
         if limit is not None and limit.stopped:
             raise Interrupted("the time is up")
-        return done, scores.found
+        return done
+
+    def _scoring(self, task: Task) -> Callable[[keras.Model, int, Predictor], float]:
+        """-> (network, epochs that it was trained, what it answers) -> how good it is."""
+        pictures = functools.lru_cache(lambda count: task.calibration(count, seed=self.settings.seed))
+
+        def score(model: keras.Model, epochs: int, predict: Predictor) -> float:
+            with settled_norms(model, epochs * task.steps_per_epoch, pictures):
+                return self._score(predict, task)
+
+        return score
 
     def _score(self, predict: Predictor, task: Task) -> float:
         """-> how good predictions are.
@@ -231,26 +251,25 @@ class Trainer:
 
 
 class ScoreEachEpoch(keras.callbacks.Callback):
-    """Scores the network after every whole epoch, and says so; what `report` raises ends the training.
+    """Scores the network after every whole epoch, and says so; what `report` raises ends the training."""
 
-    Attributes:
-      found: epochs done -> accuracy.
-    """
-
-    def __init__(self, score: Callable[[Predictor], float], report: Reporting | None, limit: TimeLimit | None) -> None:
+    def __init__(
+        self,
+        score: Callable[[keras.Model, int, Predictor], float],
+        report: Callable[[int, float], Any],
+        limit: TimeLimit | None,
+    ) -> None:
         super().__init__()
         self._score, self._report, self._limit = score, report, limit
         self._predict: Predictor | None = None
-        self.found: dict[int, float] = {}
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Scores, unless the epoch was cut."""
-        if (self._limit is not None and self._limit.done_after(epoch) != epoch + 1) or self._report is None:
+        if self._limit is not None and self._limit.done_after(epoch) != epoch + 1:
             return
         if self._predict is None:
             self._predict = predictor(self.model)
-        self.found[epoch + 1] = self._score(self._predict)
-        self._report(epoch + 1, self.found[epoch + 1])
+        self._report(epoch + 1, self._score(self.model, epoch + 1, self._predict))
 
 
 def predictor(model: keras.Model) -> Predictor:
@@ -261,3 +280,7 @@ def predictor(model: keras.Model) -> Predictor:
 
 def _read(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

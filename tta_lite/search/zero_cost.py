@@ -26,6 +26,9 @@ WITH_KERNELS = (L.Conv2D, L.DepthwiseConv2D, L.Conv2DTranspose, L.SeparableConv2
 # What shifts or scales by constants: a ReLU6 behind it is the gate of a hard sigmoid.
 BY_CONSTANTS = ("TFOpLambda", "Rescaling")
 
+# Outputs of a network -> losses, of the images that it got.
+Loss = Callable[[tf.Tensor], tf.Tensor]
+
 
 def synflow(model: keras.Model, images: np.ndarray | None = None) -> float:
     """-> the logarithm of the sum, over all kernels, of |weight x gradient|, on absolute weights and a picture of ones.
@@ -50,12 +53,7 @@ def synflow(model: keras.Model, images: np.ndarray | None = None) -> float:
     """
     positive = _in_float64(rewrite(model, _linear(trace(model)), flatten=True))
     positive.set_weights([np.abs(array) for array in positive.get_weights()])
-    kernels = [
-        weight for layer in positive.layers if isinstance(layer, WITH_KERNELS) for weight in layer.trainable_weights
-        if len(weight.shape) > 1
-    ]  # fmt: skip
-    if not kernels:
-        raise InputError(f"synflow is of the kernels of a network. Received: none in {model.name!r}")
+    kernels = _kernels(positive)
     ones = [tf.ones((1, *tensor.shape[1:]), tf.float64) for tensor in positive.inputs]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(kernels)
@@ -66,6 +64,16 @@ def synflow(model: keras.Model, images: np.ndarray | None = None) -> float:
     if not math.isfinite(score):
         raise InputError(f"The synaptic flow must be a number. Received: {score} of {model.name!r}")
     return math.log(score) if score > 0 else -math.inf
+
+
+def _kernels(model: keras.Model) -> list[tf.Variable]:
+    kernels = [
+        weight for layer in model.layers if isinstance(layer, WITH_KERNELS) for weight in layer.trainable_weights
+        if len(weight.shape) > 1
+    ]  # fmt: skip
+    if not kernels:
+        raise InputError(f"The score is of the kernels of a network. Received: none in {model.name!r}")
+    return kernels
 
 
 def _linear(graph: Graph) -> dict[str, Builder]:
@@ -147,6 +155,82 @@ def hamming_kernel(codes: Sequence[np.ndarray]) -> np.ndarray:
     return kernel
 
 
+def grad_norm(model: keras.Model, images: np.ndarray | None, loss: Loss | None) -> float:
+    """-> the sum, over all kernels, of the Euclidean norm of the loss's gradient.
+
+    Abdelfattah et al., section 3.2, see `synflow`; batch norm takes the statistics of these images.
+
+    Args:
+      model: functional, not changed.
+      images: [N, H, W, C], as the network expects its pixels.
+      loss: outputs for these images -> their losses.
+
+    Raises:
+      InputError: no images, no loss, or no kernels.
+    """
+    return float(sum(tf.norm(gradient) for _, gradient in _gradients(model, images, loss)))
+
+
+def snip(model: keras.Model, images: np.ndarray | None, loss: Loss | None) -> float:
+    """-> the sum, over all kernels, of |weight x gradient of the loss|; arguments as of `grad_norm`.
+
+    Lee et al., *SNIP: Single-shot network pruning based on connection sensitivity*, ICLR 2019, section 4.1,
+    https://arxiv.org/abs/1810.02340; as a score Abdelfattah et al., section 3.2.
+    """
+    found = _gradients(model, images, loss)
+    return float(sum(tf.reduce_sum(tf.abs(weight * gradient)) for weight, gradient in found))
+
+
+def _gradients(model: keras.Model, images: np.ndarray | None, loss: Loss | None) -> list[tuple[tf.Variable, tf.Tensor]]:
+    if images is None or loss is None:
+        raise InputError("A gradient of a loss needs images and a loss. Received: none")
+    # A copy: batch norm moves its averages.
+    net = rewrite(model, {}, flatten=True)
+    kernels = _kernels(net)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(kernels)
+        value = tf.reduce_mean(loss(net(tf.constant(images, tf.float32), training=True)))
+    return list(zip(kernels, tape.gradient(value, kernels, unconnected_gradients="zero"), strict=True))
+
+
+def jacob_cov(model: keras.Model, images: np.ndarray | None) -> float:
+    """-> how little the images' Jacobians correlate, see `of_correlations`.
+
+    A Jacobian is the gradient of the sum of all outputs by one image's pixels. Mellor et al., first version
+    of their paper, section 3, https://arxiv.org/abs/2006.04647v1; Abdelfattah et al., section 3.2.
+
+    Args:
+      model: functional, not changed.
+      images: [N, H, W, C], two or more, as the network expects its pixels.
+
+    Raises:
+      InputError: fewer images.
+    """
+    if images is None or len(images) < 2:
+        raise InputError(f"jacob_cov needs two images or more. Received: {0 if images is None else len(images)}")
+    net = rewrite(model, {}, flatten=True)
+    pixels = tf.constant(images, tf.float32)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(pixels)
+        total = tf.add_n([tf.reduce_sum(one) for one in tf.nest.flatten(net(pixels, training=True))])
+    return of_correlations(np.asarray(tape.gradient(total, pixels)).reshape(len(images), -1))
+
+
+def of_correlations(rows: np.ndarray, k: float = 1e-5) -> float:
+    """[N, D] -> minus the sum of log(v + k) + 1 / (v + k) of the eigenvalues v of the rows' correlations.
+
+    Rows that do not correlate have N eigenvalues of 1: the most there can be.
+
+      >>> round(of_correlations(np.array([[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]])), 3)
+      -2.0
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlations = np.corrcoef(rows.astype(np.float64))
+    # A picture that moves nothing correlates with nothing, itself neither.
+    values = np.maximum(np.linalg.eigvalsh(np.nan_to_num(correlations)), 0) + k
+    return -float(np.sum(np.log(values) + 1 / values))
+
+
 def parameters(model: keras.Model, images: np.ndarray | None = None) -> float:
     """-> how many it has: the baseline that a score must beat."""
     return float(model.count_params())
@@ -159,12 +243,25 @@ def macs(model: keras.Model, images: np.ndarray | None = None) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A way to score a network: (model, images) -> a number, larger for better; and whether it looks at the images."""
+    """A way to score a network: a number, larger for better.
 
-    of: Callable[[keras.Model, np.ndarray | None], float]
+    Attributes:
+      function: of a network, and of images and a loss if it
+      needs_images: looks at them,
+      needs_loss: asks for it.
+    """
+
+    function: Callable[..., float]
     needs_images: bool = False
+    needs_loss: bool = False
+
+    def of(self, model: keras.Model, images: np.ndarray | None = None, loss: Loss | None = None) -> float:
+        """-> the score of a network; raises as the function."""
+        return self.function(model, images, *([loss] if self.needs_loss else []))
 
 
 SCORES = {
-    "synflow": Score(synflow), "naswot": Score(naswot, True), "parameters": Score(parameters), "macs": Score(macs),
+    "synflow": Score(synflow), "naswot": Score(naswot, True), "jacob_cov": Score(jacob_cov, True),
+    "grad_norm": Score(grad_norm, True, True), "snip": Score(snip, True, True),
+    "parameters": Score(parameters), "macs": Score(macs),
 }  # fmt: skip

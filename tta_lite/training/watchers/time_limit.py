@@ -23,7 +23,8 @@ class TimeLimit(Callback):
     The time of a step and of the end of an epoch (validation, other callbacks) is measured. An epoch that would not
     fit is not begun. Should an epoch that runs not fit after all, it is cut: the step after which the end of an epoch
     would be too late is its last. What was learnt in it is dropped, and the epoch repeated when the training goes on;
-    only if it was the first of this `fit` it is kept, so that every call gets further.
+    only if it was the first of this `fit` it is kept, so that every call gets further, or with `whole_epochs` not even
+    then.
 
     Put it after callbacks that change weights when an epoch ends (`NaNGuard`), and last but for those that only look.
     With `path`, the same lines go on with the training when they run again; without, `EpochCheckpoint` or a callback of
@@ -34,6 +35,8 @@ class TimeLimit(Callback):
       path: of an ``.npz`` file with weights, optimizer and epoch, written after every epoch; None: nothing is kept.
         The order of the data and the seeds of dropout are not in it.
       reserve_s: of the limit, kept free; None: 5 % of it.
+      whole_epochs: a cut epoch is dropped even if it was the first: the training ends as one that was never stopped,
+        but a limit shorter than an epoch gets nowhere.
       write: where the line goes that says that it ended; standard error if None.
       clock: -> seconds; `time.monotonic` if None.
 
@@ -67,6 +70,7 @@ class TimeLimit(Callback):
         path: str | Path | None = None,
         *,
         reserve_s: float | None = None,
+        whole_epochs: bool = False,
         write: Callable[[str], Any] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -75,6 +79,7 @@ class TimeLimit(Callback):
         if reserve_s is not None:
             check_number("reserve_s", reserve_s, least=0, below=seconds)
         self.seconds, self.reserve_s = seconds, RESERVE * seconds if reserve_s is None else reserve_s
+        self._whole_epochs = whole_epochs
         self.path = None if path is None else Path(path)
         if self.path is not None and self.path.suffix != ".npz":
             raise InputError(f"Argument `path` must end with .npz. Received: {self.path}")
@@ -148,7 +153,7 @@ class TimeLimit(Callback):
         """-> how many epochs are done after this one; None: it was cut, and what it did is to be forgotten."""
         if not self._cut:
             return epoch + 1
-        return epoch if epoch == self._first else None
+        return epoch if epoch == self._first and not self._whole_epochs else None
 
     def _tail_s(self) -> float:
         longest = self._clock.longest_tail_s
