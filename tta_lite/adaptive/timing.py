@@ -3,7 +3,8 @@
     python -m tta_lite.adaptive.timing artifact --runs 200
 
 Prints one JSON line. The stages run in turn, one image after the other as the runner runs them, so that the drift of a
-shared machine hits all alike; what is timed is a stage with its inputs and outputs copied, as the runner sees it.
+shared machine hits all alike; what is timed is a stage with its inputs and outputs copied, as the runner sees it. Where
+modes take pictures of several sizes, each run begins with the largest, and resizing is part of the time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import numpy as np
 
 from tta_lite.adaptive.loaded import load_stages
 from tta_lite.adaptive.modes import IMAGE
-from tta_lite.adaptive.policy import Policy, read_policy
+from tta_lite.adaptive.pictures import for_stage
+from tta_lite.adaptive.policy import RESIZED, Policy, read_policy
 from tta_lite.types import InputError
 
 WARM_UP = 5
@@ -38,13 +40,13 @@ def time_stages(folder: str | Path, *, runs: int = 100, num_threads: int = 1) ->
     for run in range(WARM_UP + runs):
         made: dict[str, np.ndarray] = {}
         for stage in policy.stages:
+            shape = policy.image_shape if policy.kind in RESIZED else stage.image_shape
+            image = None if stage.image_shape is None else rng.uniform(-1, 1, shape).astype(np.float32)
+            began = time.perf_counter()
             given = {
-                argument: rng.uniform(-1, 1, loaded[stage.name].inputs[argument].shape).astype(np.float32)
-                if taken == IMAGE
-                else made[taken]
+                argument: made[taken] if taken != IMAGE or image is None else for_stage(policy, stage, image)[None]
                 for argument, taken in stage.inputs.items()
             }
-            began = time.perf_counter()
             found = loaded[stage.name].run(given)
             spent_ms = 1000 * (time.perf_counter() - began)
             made |= {f"{stage.name}/{name}": values for name, values in found.items()}
