@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.networks import randomised
 from tests.tasks.test_pose import task as pose_task
-from tta_lite.adaptive.folder import verify_adaptive
+from tta_lite.adaptive.folder import verify_adaptive, write_adaptive
 from tta_lite.adaptive.many_in_one import SmallerPictures, many_in_one_modes, task_for, write_many_in_one
 from tta_lite.adaptive.pictures import resize
 from tta_lite.adaptive.policy import read_policy
@@ -62,20 +62,27 @@ def sized():
     return many
 
 
-@settings(deadline=None, max_examples=30)
+def untimed(folder, found):
+    write_adaptive(folder, found.policy, found.files, list(np.random.default_rng(3).normal(size=(2, 8, 8, 1))))
+
+
+@settings(deadline=None, max_examples=20)
 @given(st.integers(1, 24), st.integers(1, 24), st.integers(1, 24), st.integers(1, 24), st.integers(1, 3))
 def test_pictures_are_resized_as_in_training(height, width, rows, columns, channels):
     import tensorflow as tf
 
     image = np.random.default_rng(height).normal(size=(height, width, channels)).astype("float32")
     wanted = tf.image.resize(image, [rows, columns], antialias=True)
-    np.testing.assert_allclose(resize(image, (rows, columns)), wanted, atol=2e-6)
+    np.testing.assert_allclose(resize(image, (rows, columns)), wanted, atol=1e-5)
 
 
 def test_widths_become_files_that_share_no_bytes(slim, task, tmp_path):
     found = write_many_in_one(tmp_path / "artifact", slim, task, runs=2)
     policy = read_policy(tmp_path / "artifact")
-    assert policy.kind == "slimmable" and [stage.file for stage in policy.stages] == ["mode-1.tflite", "mode-0.5.tflite"]
+    assert policy.kind == "slimmable" and [stage.file for stage in policy.stages] == [
+        "mode-1.tflite",
+        "mode-0.5.tflite",
+    ]
     assert sorted(path.name for path in (tmp_path / "artifact").glob("*.tflite")) == sorted(found.files)
     # 8 x 8: Conv 3 x 3 x 1 x 8; 4 x 4: Conv 3 x 3 x 8 x 16; Dense 16 x 10. The half: 4 and 8 channels.
     assert [stage.macs for stage in policy.stages] == [
@@ -96,7 +103,7 @@ def test_widths_become_files_that_share_no_bytes(slim, task, tmp_path):
 
 
 def test_sizes_take_the_largest_picture_or_their_own(sized, task, tmp_path):
-    write_many_in_one(tmp_path / "artifact", sized, task, runs=2)
+    untimed(tmp_path / "artifact", many_in_one_modes(sized, task))
     image = np.random.default_rng(1).normal(size=(8, 8, 1)).astype("float32")
     for key in sized.keys:
         runner = AdaptiveRunner(tmp_path / "artifact", mode=str(key))
@@ -120,7 +127,8 @@ def test_one_file_where_bytes_are_shared(task):
 
 
 def test_int8_is_a_file_a_mode(sized, task, tmp_path):
-    found = write_many_in_one(tmp_path / "artifact", sized, task, dataclasses.replace(INT8, calibration_images=8), runs=2)
+    found = many_in_one_modes(sized, task, dataclasses.replace(INT8, calibration_images=8))
+    untimed(tmp_path / "artifact", found)
     assert len(found.files) == 3 and found.one_file_bytes is None
     assert all(check.passed for check in verify_adaptive(tmp_path / "artifact"))
     # Ranges were fixed by pictures of each size.
@@ -128,6 +136,11 @@ def test_int8_is_a_file_a_mode(sized, task, tmp_path):
     np.testing.assert_array_equal(SmallerPictures(task, (4, 4)).calibration(3), wanted)
     with pytest.raises(InputError, match="files of their own"):
         many_in_one_modes(sized, task, INT8, join=True)
+
+
+def test_what_does_not_go_with_learning_together():
+    with pytest.raises(InputError, match="learn together in float32"):
+        FitSettings(2, together=functools.partial(Slimmable, widths=(0.5,)), precision="mixed_bfloat16")
 
 
 def test_other_networks_say_what_kind_they_are(task):
@@ -158,8 +171,6 @@ def test_joints_come_out_in_pixels_of_the_picture(tmp_path):
     own = many.network(32)
     wanted = small.score(lambda images: own(images).numpy())
     assert found.policy.mode("32").accuracy == wanted.value and found.policy.metric == wanted.metric
-    from tta_lite.adaptive.folder import write_adaptive
-
     write_adaptive(tmp_path / "artifact", found.policy, found.files, [np.zeros((64, 64, 3), np.float32)])
     picture = np.zeros((64, 64, 3), np.float32)
     # Nine pixels within one pixel of both maps: 8 of the picture are one of the small map.
@@ -174,21 +185,19 @@ def test_joints_come_out_in_pixels_of_the_picture(tmp_path):
         assert (answer.joints[:, 2] > 0).all()
 
 
+@pytest.mark.slow
 def test_fit_trains_them_together_and_goes_on(task, tmp_path):
     together = functools.partial(Slimmable, widths=(0.5,), how="universal", round_to=4, floor=4)
-    whole = fit(Candidate(net()), task, FitSettings(2, together=together, tensorboard=False), tmp_path / "whole").model
     # Stopped after one epoch of two: the learning rate's schedule is that of two.
     stop = functools.partial(FitSettings, drops=(0.5,), together=together, tensorboard=False)
     one = fit(Candidate(net()), task, stop(2), tmp_path / "parts", callbacks=[_Stop()]).model
     again = fit(Candidate(net()), task, stop(2), tmp_path / "parts").model
     straight = fit(Candidate(net()), task, stop(2), tmp_path / "straight").model
-    assert isinstance(whole, Slimmable) and whole.keys == (1.0, 0.5)
+    assert isinstance(again, Slimmable) and again.keys == (1.0, 0.5)
     for key in (1.0, 0.5):
         a, b, c = (many.network(key).get_weights() for many in (again, straight, one))
         assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
         assert not all(np.array_equal(x, y) for x, y in zip(b, c, strict=True))
-    with pytest.raises(InputError, match="learn together in float32"):
-        FitSettings(2, together=together, precision="mixed_bfloat16")
 
 
 class _Stop(keras.callbacks.Callback):

@@ -144,7 +144,7 @@ def test_a_pose_net_learns_heat_maps_of_both_sizes(distil):
     variables = twin.trainable_variables
     wanted = [v - 0.1 * g for v, g in zip(variables, tape.gradient(total, variables), strict=True)]
     found = MultiResolution(model, (8,), distil=distil)
-    found.compile(keras.optimizers.SGD(0.1), loss)
+    found.compile(keras.optimizers.SGD(0.1), loss, run_eagerly=True)
     logs = found.train_on_batch(pictures, joints, return_dict=True)
     for variable, value in zip(model.trainable_variables, wanted, strict=True):
         np.testing.assert_allclose(variable.numpy(), value.numpy(), atol=1e-6)
