@@ -91,7 +91,8 @@ def test_widths_become_files_that_share_no_bytes(slim, task, tmp_path):
     assert all(stage.latency_ms > 0 for stage in policy.stages)
     assert found.one_file_bytes > 0.9 * found.separate_bytes
     for key, mode in zip(slim.keys, policy.modes, strict=True):
-        wanted = task.score(lambda images, model=slim.network(key): model(images, training=False).numpy())
+        model = slim.network(key)
+        wanted = task.score(lambda images, model=model: model(images, training=False).numpy())
         assert mode.accuracy == pytest.approx(wanted.value, abs=1e-6) and mode.examples == 60
         assert mode.interval[0] <= mode.accuracy <= mode.interval[1]
     checks = list(verify_adaptive(tmp_path / "artifact"))

@@ -173,8 +173,8 @@ def write_many_in_one(
       what was written; the policy has latencies.
 
     Example:
-      many = fit(Candidate(net), task, FitSettings(40, together=functools.partial(Slimmable, widths=(0.5,))), "run").model
-      write_many_in_one("artifact", many, task)
+      settings = FitSettings(40, together=functools.partial(Slimmable, widths=(0.5,)))
+      write_many_in_one("artifact", fit(Candidate(net), task, settings, "run").model, task)
     """
     found = many_in_one_modes(many, task, spec, **options)
     write_adaptive(folder, found.policy, found.files, list(first_inputs(task.validation_data(), GOLDEN_IMAGES)))

@@ -72,8 +72,8 @@ class JointsMSE(keras.losses.Loss):
     def labels_at(self, labels: tf.Tensor, ratio: float, stride: float) -> tf.Tensor:
         """-> [B, J, 3] float32: the labels of the same pictures in another size.
 
-        `tf.image.resize` keeps the edges of a picture in place: pixel p comes to (p + 0.5) ratio - 0.5. A pixel of a heat
-        map is every `stride`-th one of the picture, from pixel 0 on, as `tta_lite.tasks.crop` counts them.
+        `tf.image.resize` keeps the edges of a picture in place: pixel p comes to (p + 0.5) ratio - 0.5. A pixel of a
+        heat map is every `stride`-th one of the picture, from pixel 0 on, as `tta_lite.tasks.pose` labels them.
 
         Args:
           labels: [B, J, 3]: x, y in heat-map pixels, weight.
