@@ -60,12 +60,15 @@ for _module in (_network, _run, _task):
     _FLAGS += _module.FLAGS
     flags.adopt_module_key_flags(_module)
 
-_OF_KINDS = {
-    _WIDTHS: ("slimmable",), _HOW: ("slimmable",), _ROUND_TO: ("slimmable",), _SIZES: ("resolution",),
-    _DISTIL: ("slimmable", "resolution"), _EXITS: ("early_exits",), _HEAD: ("early_exits",),
-    _EXIT_WEIGHTS: ("early_exits",), _LIGHT: ("cascade",), _SIGNAL: ("early_exits", "cascade"),
-    _TUNE_SHARE: ("early_exits", "cascade"), _EPOCHS: KINDS[:3], _LEARNING_RATE: KINDS[:3],
-}  # fmt: skip
+_OF_KINDS = (
+    (("slimmable",), (_WIDTHS, _HOW, _ROUND_TO)),
+    (("resolution",), (_SIZES,)),
+    (("slimmable", "resolution"), (_DISTIL,)),
+    (("early_exits",), (_EXITS, _HEAD, _EXIT_WEIGHTS)),
+    (("cascade",), (_LIGHT,)),
+    (("early_exits", "cascade"), (_SIGNAL, _TUNE_SHARE)),
+    (KINDS[:3], (_EPOCHS, _LEARNING_RATE)),
+)
 # What a kind cannot do without.
 _NEEDED = {"slimmable": _WIDTHS, "resolution": _SIZES, "early_exits": _EXITS, "cascade": _LIGHT}
 # Batches that give batch norms their statistics.
@@ -235,9 +238,9 @@ def _spec() -> ExportSpec:
 
 def _check() -> None:
     """Refuses flags of other kinds, and a kind without what it needs."""
-    for holder, kinds in _OF_KINDS.items():
+    for kinds, holders in _OF_KINDS:
         if _KIND.value not in kinds:
-            _task.refuse(f"with --kind={' or '.join(kinds)}", holder)
+            _task.refuse(f"with --kind={' or '.join(kinds)}", *holders)
     needed = _NEEDED[_KIND.value]
     if not needed.value:
         raise InputError(f"--{needed.name} must be given with --kind={_KIND.value}. Received: nothing")

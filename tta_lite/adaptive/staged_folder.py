@@ -1,4 +1,4 @@
-"""The artifact folder of early exits or of a cascade, from a task: scored, tuned and timed as the files that they are."""
+"""The artifact folder of early exits or of a cascade, from a task: scored, tuned and timed through LiteRT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of an adaptive network: the table of its modes; of a simulation the table, the sentences and the plot."""
+"""What is said of an adaptive network: the table of its modes; of a simulation the table and the plot."""
 
 from __future__ import annotations
 

@@ -24,7 +24,6 @@ from tta_lite.training.callbacks import (
 )
 from tta_lite.training.distillation import Distillation
 from tta_lite.training.loss_scale import LossScaleLogger
-from tta_lite.training.many_in_one import ManyInOne
 from tta_lite.training.strategy import get_strategy, is_chief, mean_and_variance
 from tta_lite.types import INT8, Candidate, InputError, Task, input_error_in
 
@@ -61,7 +60,7 @@ class FitSettings:
     pruning: prunings.Pruning | None = None
     quantization: plans.QuantizationAware | None = None
     distillation: Distillation | None = None
-    together: Callable[[keras.Model], ManyInOne] | None = None
+    together: Callable[[keras.Model], keras.Model] | None = None
     tensorboard: bool = True
 
     def __post_init__(self) -> None:

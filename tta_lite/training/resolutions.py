@@ -113,8 +113,8 @@ class MultiResolution(ManyInOne):
 def resized_maps(maps: tf.Tensor, size: tuple[int, int], ratio: float, stride: float) -> tf.Tensor:
     """[B, H, W, K] -> [B, h, w, K]: a large picture's maps as those of the smaller picture.
 
-    What lay at pixel p of the picture lies at (p + 0.5) ratio - 0.5 of the smaller one. That is no plain resize of the map: its pixels are every `stride`-th one of the picture, from pixel 0 on, and so
-    its edges are not those of the picture.
+    What lay at pixel p of the picture lies at (p + 0.5) ratio - 0.5 of the smaller one. That is no plain resize of the
+    map: its pixels are every `stride`-th one of the picture, from pixel 0 on, so that its edges are not the picture's.
 
     Args:
       maps: of the large picture.
