@@ -109,20 +109,19 @@ def _together() -> Prepared:
     from tta_lite.tasks.stream import read_batches
     from tta_lite.training.resolutions import MultiResolution
     from tta_lite.training.slimmable import Slimmable
+    from tta_lite.transforms.rewrite import rewrite
 
     _network.check()
     model, task = _network.build_with_task()
     options: dict[str, Any] = {} if _DISTIL.value is None else {"distil": _DISTIL.value}
-    together: Callable[[keras.Model], Any]
+    options["seed"] = _task.SEED.value
     if _KIND.value == "slimmable":
-        together = functools.partial(
-            Slimmable, widths=_numbers(_WIDTHS, float), how=_HOW.value, round_to=_ROUND_TO.value,
-            floor=_ROUND_TO.value, seed=_task.SEED.value, **options,
-        )  # fmt: skip
+        options |= {"how": _HOW.value, "round_to": _ROUND_TO.value, "floor": _ROUND_TO.value}
+        together: Any = functools.partial(Slimmable, widths=_numbers(_WIDTHS, float), **options)
     else:
-        together = functools.partial(MultiResolution, sizes=_numbers(_SIZES, int), seed=_task.SEED.value, **options)
+        together = functools.partial(MultiResolution, sizes=_numbers(_SIZES, int), **options)
     # A wrong width or size should not leave a folder behind.
-    together(_copied(model))
+    together(rewrite(model, {}))
 
     def run(place: Path, artifact: Path) -> tuple[Policy, tuple[int, int] | None]:
         many: Any = _trained(model, task, place, together)
@@ -217,12 +216,6 @@ def _trained(model: keras.Model, task: Task, place: Path, together: Callable[[ke
 
     settings = FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=_task.SEED.value, together=together)
     return fit(Candidate(model), task, settings, place / "training", label=_KIND.value).model
-
-
-def _copied(model: keras.Model) -> keras.Model:
-    from tta_lite.transforms.rewrite import rewrite
-
-    return rewrite(model, {})
 
 
 def _save(model: keras.Model, path: Path) -> None:

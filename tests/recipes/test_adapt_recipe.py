@@ -74,7 +74,7 @@ def test_a_cascade_of_two_networks(files, tmp_path, capfd):
     policy = read_policy(tmp_path / "run/artifact")
     assert policy.kind == "cascade" and [stage.name for stage in policy.stages] == ["light", "heavy"]
     # Of 100 test digits a half tuned the thresholds.
-    assert {mode.examples for mode in policy.modes} == {50} and "answered by each stage" in out
+    assert {mode.examples for mode in policy.modes} == {50} and "Scored on 50 examples" in out
     assert all(check.passed for check in verify_adaptive(tmp_path / "run/artifact"))
 
 

@@ -2,10 +2,11 @@
 
     python -m tta_lite.adaptive.timing artifact --runs 200
 
-Prints one JSON line, which also says by how much the process has grown at most (`tta_lite.measure.benchmark_worker` says
-how that is counted): all files loaded, every stage run. The stages run in turn, one image after the other as the runner runs them, so that the drift of a
+Prints one JSON line. The stages run in turn, one image after the other as the runner runs them, so that the drift of a
 shared machine hits all alike; what is timed is a stage with its inputs and outputs copied, as the runner sees it. Where
-modes take pictures of several sizes, each run begins with the largest, and resizing is part of the time.
+modes take pictures of several sizes, each run begins with the largest, and resizing is part of the time. The line also
+says by how much the process has grown at most (as `tta_lite.measure.benchmark_worker` counts it), with all files loaded
+and every stage run.
 """
 
 from __future__ import annotations
