@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.networks import randomised
 from tests.tasks.test_pose import task as pose_task
+from tta_lite.adaptive import timing
 from tta_lite.adaptive.folder import verify_adaptive, write_adaptive
 from tta_lite.adaptive.many_in_one import SmallerPictures, many_in_one_modes, task_for, write_many_in_one
 from tta_lite.adaptive.pictures import resize
@@ -76,7 +78,7 @@ def test_pictures_are_resized_as_in_training(height, width, rows, columns, chann
     np.testing.assert_allclose(resize(image, (rows, columns)), wanted, atol=1e-5)
 
 
-def test_widths_become_files_that_share_no_bytes(slim, task, tmp_path):
+def test_widths_become_files_that_share_no_bytes(slim, task, tmp_path, capsys):
     found = write_many_in_one(tmp_path / "artifact", slim, task, runs=2)
     policy = read_policy(tmp_path / "artifact")
     assert policy.kind == "slimmable" and [stage.file for stage in policy.stages] == [
@@ -97,6 +99,9 @@ def test_widths_become_files_that_share_no_bytes(slim, task, tmp_path):
         assert mode.interval[0] <= mode.accuracy <= mode.interval[1]
     checks = list(verify_adaptive(tmp_path / "artifact"))
     assert all(check.passed for check in checks) and sum(check.name == "golden" for check in checks) == 2
+    timing.main([str(tmp_path / "artifact"), "--runs=1"])
+    record = json.loads(capsys.readouterr().out)
+    assert record["peak_memory_bytes"] >= 0 and list(record["samples_ms"]) == ["1", "0.5"]
     # A mode is changed by a budget: of half of what the slowest takes.
     ms = max(stage.latency_ms for stage in policy.stages)
     cheap = policy.front()[0]

@@ -1,0 +1,44 @@
+"""The Python of docs/adaptive.md runs as it stands there, block after block."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from tta_lite.adaptive.folder import verify_adaptive
+from tta_lite.compat import keras
+
+PAGE = Path(__file__).parents[2] / "docs" / "adaptive.md"
+# A network that learns for less than a second; what is left is what a reader types.
+QUICK = {
+    "epochs=40": "epochs=1",
+    "FitSettings(40": "FitSettings(1",
+    "(16, 32)": "(4, 4)",
+    '"digits", classifier, pixels="-1..1"': '"digits:1757", classifier, pixels="-1..1", batch_size=1700',
+    "take(20)": "take(1)",
+    "(0.75, 0.5, 0.25)": "(0.5,)",
+    "round_to=4, floor=4": "round_to=2, floor=2",
+    "(6, 4))": "(4,))",
+}
+
+
+def test_its_python_runs(tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 5
+    code = "\n".join(blocks)
+    for typed, quick in QUICK.items():
+        assert typed in code, typed
+        code = code.replace(typed, quick)
+    compile_ = keras.Model.compile
+    # One step each: to make a graph of it would take longer.
+    monkeypatch.setattr(
+        keras.Model, "compile", lambda self, *words, **named: compile_(self, *words, **{**named, "run_eagerly": True})
+    )
+    monkeypatch.chdir(tmp_path)
+    # The reader's own picture.
+    code = code.replace("answer = runner", "image = np.zeros((8, 8, 1))\nanswer = runner")
+    exec(compile(code, str(PAGE), "exec"), {"np": np})
+    for name in ("artifact", "slim", "sizes"):
+        assert all(check.passed for check in verify_adaptive(tmp_path / name))
