@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.adaptive.quick import quicken
 from tta_lite.adaptive.folder import verify_adaptive
-from tta_lite.compat import keras
 
 PAGE = Path(__file__).parents[2] / "docs" / "adaptive.md"
 # A network that learns for less than a second; what is left is what a reader types.
@@ -31,11 +31,7 @@ def test_its_python_runs(tmp_path, monkeypatch):
     for typed, quick in QUICK.items():
         assert typed in code, typed
         code = code.replace(typed, quick)
-    compile_ = keras.Model.compile
-    # One step each: to make a graph of it would take longer.
-    monkeypatch.setattr(
-        keras.Model, "compile", lambda self, *words, **named: compile_(self, *words, **{**named, "run_eagerly": True})
-    )
+    quicken(monkeypatch)
     monkeypatch.chdir(tmp_path)
     # The reader's own picture.
     code = code.replace("answer = runner", "image = np.zeros((8, 8, 1))\nanswer = runner")

@@ -6,6 +6,7 @@ import csv
 
 import pytest
 
+from tests.adaptive.quick import quicken
 from tests.networks import randomised
 from tests.recipes.in_process import recipe, typed
 from tta_lite.adaptive.folder import verify_adaptive
@@ -40,7 +41,8 @@ def rows(folder):
         return list(csv.DictReader(lines))
 
 
-def test_widths_are_trained_scored_and_written(files, tmp_path, capfd):
+def test_widths_are_trained_scored_and_written(files, tmp_path, capfd, monkeypatch):
+    quicken(monkeypatch)
     words = ("--kind=slimmable", "--widths=0.5", "--round_to=4", "--epochs=1", files[0], *TASK, f"--out={tmp_path}/run")
     with recipe("adapt") as module:
         code, out, err = typed(module, capfd)(*words)
@@ -65,7 +67,8 @@ def test_widths_are_trained_scored_and_written(files, tmp_path, capfd):
     assert load_network(tmp_path / "run/networks/0.5.keras").get_layer("conv0").filters == 4
 
 
-def test_a_cascade_of_two_networks(files, tmp_path, capfd):
+def test_a_cascade_of_two_networks(files, tmp_path, capfd, monkeypatch):
+    quicken(monkeypatch)
     with recipe("adapt") as module:
         code, out, err = typed(module, capfd)(
             "--kind=cascade", "--preset=int8", "--calibration_images=8", *files, *TASK, f"--out={tmp_path}/run"
