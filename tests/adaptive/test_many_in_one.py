@@ -122,13 +122,22 @@ def test_sizes_take_the_largest_picture_or_their_own(sized, task, tmp_path):
     assert all(check.passed for check in verify_adaptive(tmp_path / "artifact"))
 
 
-def test_one_file_where_bytes_are_shared(task):
+def test_one_file_where_bytes_are_shared_of_any_networks(task):
+    class Others:
+        keys = ("large", "small")
+
+        def network(self, key):
+            return many.network({"large": 8, "small": 4}[key])
+
     many = MultiResolution(net(norm=False), (4,))
-    found = many_in_one_modes(many, task)
+    with pytest.raises(InputError, match="`kind` must be given"):
+        many_in_one_modes(Others(), task)
+    found = many_in_one_modes(Others(), task, kind="elastic", name="mine")
     # Both graphs read the same kernels; the rest of a file of this size is its graph.
     assert list(found.files) == ["model.tflite"] and len(found.files["model.tflite"]) == found.one_file_bytes
     assert found.one_file_bytes < 0.9 * found.separate_bytes
-    assert [stage.signature for stage in found.policy.stages] == ["8", "4"]
+    assert (found.policy.kind, found.policy.name) == ("elastic", "mine")
+    assert [stage.signature for stage in found.policy.stages] == ["large", "small"]
 
 
 def test_int8_is_a_file_a_mode(sized, task, tmp_path):
@@ -146,19 +155,6 @@ def test_int8_is_a_file_a_mode(sized, task, tmp_path):
 def test_what_does_not_go_with_learning_together():
     with pytest.raises(InputError, match="learn together in float32"):
         FitSettings(2, together=functools.partial(Slimmable, widths=(0.5,)), precision="mixed_bfloat16")
-
-
-def test_other_networks_say_what_kind_they_are(task):
-    class Others:
-        keys = ("wide",)
-
-        def network(self, key):
-            return net()
-
-    with pytest.raises(InputError, match="`kind` must be given"):
-        many_in_one_modes(Others(), task)
-    found = many_in_one_modes(Others(), task, kind="elastic", name="mine")
-    assert (found.policy.kind, found.policy.name, found.policy.modes[0].name) == ("elastic", "mine", "wide")
 
 
 def test_joints_come_out_in_pixels_of_the_picture(tmp_path):
