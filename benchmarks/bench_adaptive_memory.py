@@ -5,7 +5,7 @@
 MobileNetV2 (random weights: neither figure hangs on them) in three picture sizes whose batch norms have the same
 statistics, so that all bytes are shared, and in three widths, which share none. Each folder is loaded by a process of
 its own that runs every mode (`tta_lite.adaptive.timing.memory_in_child`); a third row loads the largest mode alone.
-XNNPACK packs the weights of each graph for itself, so that what files share, memory does not. Some minutes.
+XNNPACK packs the weights of each graph for itself, so that memory shares less than the file does. Some minutes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ def main(argv: Sequence[str]) -> None:
     size = _SIZE.value
     keras.utils.set_random_seed(0)
     net = keras.applications.MobileNetV2((size, size, 3), alpha=_ALPHA.value, weights=None, classes=1000)
-    # The largest activation is not to be hidden by an interpreter's first pages.
     forms = {
         "three sizes, all bytes shared": MultiResolution(net, (size * 5 // 6, size * 2 // 3)),
         "three widths, none shared": Slimmable(net, (0.75, 0.5)),

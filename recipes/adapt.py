@@ -9,8 +9,8 @@
 
 The first three train: all widths, sizes or exits together, from the weights that the network has. Widths and sizes get
 their batch norms' statistics afterwards, from training pictures. A cascade is of two networks that are trained already.
-Every mode is scored and timed as the file that it becomes, through LiteRT on this machine. Thresholds of exits and
-cascades are tuned on a part of the test examples and scored on the others.
+Every mode is scored and timed as the file that it becomes, through LiteRT on this machine. Thresholds are tuned on
+examples that no network has learnt from (--tune_share).
 
 Writes table.md, table.csv, networks/ (Keras) and artifact/ (see docs/adaptive.md), which `tta-lite verify` checks and
 `tta-lite adaptive-simulate` takes. The same command goes on where a killed one stopped.
@@ -46,7 +46,10 @@ _HEAD = flags.DEFINE_enum("head", "conv", ("conv", "pooled"), "early_exits: of w
 _EXIT_WEIGHTS = flags.DEFINE_list("exit_weights", [], "early_exits: of their losses, the network's own last; 1 each.")
 _LIGHT = flags.DEFINE_string("light", None, "cascade: the light network, a .keras or .h5 file; --model is the heavy.")
 _SIGNAL = flags.DEFINE_enum("signal", "max_softmax", ("max_softmax", "entropy"), "How sure an answer is.")
-_TUNE_SHARE = flags.DEFINE_float("tune_share", 0.5, "Of the test examples, for thresholds; the others score them.", 0)
+_TUNE_SHARE = flags.DEFINE_float(
+    "tune_share", 0.25, "For thresholds: of the training examples, held out; for a cascade, or a task of your own, of the "
+    "test examples, whose others score.", 0, 1,
+)  # fmt: skip
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
 _PRESET = flags.DEFINE_enum("preset", "fp32", PRESETS, "Of the files; early exits: none with integer activations.")
@@ -144,6 +147,7 @@ def _exits() -> Prepared:
     from tta_lite.export.signatures import PRESETS as JOINED
     from tta_lite.models.outputs import ends_in_softmax
     from tta_lite.tasks.early_exits import ExitsTask
+    from tta_lite.tasks.held_out import can_be_parted, held_out
     from tta_lite.transforms.early_exits import add_exits
 
     if _PRESET.value not in JOINED:
@@ -157,14 +161,19 @@ def _exits() -> Prepared:
     weights = _numbers(_EXIT_WEIGHTS, float) or (1.0,) * len(net.outputs)
     if len(weights) != len(net.outputs):
         raise InputError(f"--exit_weights must be {len(net.outputs)}. Received: {','.join(_EXIT_WEIGHTS.value)}")
-    joint = ExitsTask(task, weights)
+    tuning: Any = None
+    if can_be_parted(task):
+        known: Any = task
+        tuning = held_out(task, round(_TUNE_SHARE.value * len(known.train)))
+    joint = ExitsTask(tuning or task, weights)
 
     def run(place: Path, artifact: Path) -> tuple[Policy, None]:
         trained = _trained(net, joint, place)
         _save(trained, place / "networks" / "exits.keras")
         stages, content = early_exit_file(trained, _PRESET.value)
         files = {stages[0].file: content}
-        return _staged(artifact, "early_exit", stages, files, task, model.name, logits=not ends_in_softmax(model)), None
+        logits = not ends_in_softmax(model)
+        return _staged(artifact, "early_exit", stages, files, task, model.name, tuning=tuning, logits=logits), None
 
     return run
 
@@ -196,16 +205,19 @@ def _cascade() -> Prepared:
         parts = {name: export_tflite(net, spec, images) for name, net in (("light", light), ("heavy", heavy))}
         files = {f"{name}.tflite": content for name, content in parts.items()}
         stages = cascade_stages(parts)
-        return _staged(artifact, "cascade", stages, files, task, heavy.name, logits=not ends_in_softmax(heavy)), None
+        logits = not ends_in_softmax(heavy)
+        return _staged(artifact, "cascade", stages, files, task, heavy.name, tuning=None, logits=logits), None
 
     return run
 
 
-def _staged(artifact: Path, kind: str, stages: Any, files: Any, task: Task, name: str, *, logits: bool) -> Policy:
+def _staged(
+    artifact: Path, kind: str, stages: Any, files: Any, task: Task, name: str, *, tuning: Task | None, logits: bool
+) -> Policy:
     from tta_lite.adaptive.staged_folder import write_staged
 
     return write_staged(
-        artifact, kind, stages, files, task, name=name, signal=_SIGNAL.value, logits=logits,
+        artifact, kind, stages, files, task, name=name, signal=_SIGNAL.value, logits=logits, tuning=tuning,
         tune_share=_TUNE_SHARE.value, seed=_task.SEED.value, runs=_RUNS.value, num_threads=_NUM_THREADS.value,
     )  # fmt: skip
 

@@ -67,25 +67,28 @@ def write_staged(
     name: str,
     signal: str = MAX_SOFTMAX,
     logits: bool = False,
-    tune_share: float = 0.5,
+    tuning: Task | None = None,
+    tune_share: float = 0.25,
     seed: int = 0,
     runs: int = 200,
     num_threads: int = 1,
 ) -> Policy:
     """Writes the artifact folder of stages; -> its policy, with latencies.
 
-    A part of the test examples tunes the thresholds, and the others score them: of the training examples a network is
-    surer than of any others. Thresholds are tuned for the latencies of the stages, as they are measured here.
+    Thresholds are tuned on examples that the networks did not learn from, for of those they are surer than of any
+    others; and for the latencies of the stages, as they are measured here.
 
     Args:
       folder: the artifact folder.
       kind: ``early_exit`` or ``cascade``.
       stages, files: of `early_exit_file` or `cascade_stages`.
       task: a classification.
+      tuning: a task whose test examples tune the thresholds, such as `tta_lite.tasks.held_out.held_out` gives for the
+        training; None: a part of the test examples of `task` does, and the others score.
       name: of the policy.
       signal: of `tta_lite.adaptive.sureness.SIGNALS`.
       logits: whether scores are not yet probabilities.
-      tune_share: of the test examples, above 0 and below 1.
+      tune_share: of the test examples, above 0 and below 1, if there is no `tuning`.
       seed: of which those are.
       runs: timed ones of each stage, in a process of their own.
       num_threads: of the interpreter.
@@ -95,12 +98,16 @@ def write_staged(
     """
     if not 0 < tune_share < 1:
         raise InputError(f"Argument `tune_share` must be a share between 0 and 1. Received: {tune_share}")
-    scores, labels = stage_scores(stages, files, task)
-    order = np.random.default_rng(seed).permutation(len(labels))
-    parts = np.split(order, [round(tune_share * len(order))])
-    if not all(map(len, parts)):
-        raise InputError(f"Two test examples or more are needed. Received: {len(labels)}")
-    tune, test = (([one[part] for one in scores], labels[part]) for part in parts)
+    test = stage_scores(stages, files, task)
+    if tuning is not None:
+        tune = stage_scores(stages, files, tuning)
+    else:
+        scores, labels = test
+        order = np.random.default_rng(seed).permutation(len(labels))
+        parts = np.split(order, [round(tune_share * len(order))])
+        if not all(map(len, parts)):
+            raise InputError(f"More test examples are needed to tune and to score. Received: {len(labels)}")
+        tune, test = (([one[part] for one in scores], labels[part]) for part in parts)
 
     modes = tuned_modes(stages, tune, test, signal=signal, logits=logits)
     policy = Policy(name, kind, METRIC, tuple(stages), modes, signal=signal, logits=logits)
