@@ -47,8 +47,8 @@ _EXIT_WEIGHTS = flags.DEFINE_list("exit_weights", [], "early_exits: of their los
 _LIGHT = flags.DEFINE_string("light", None, "cascade: the light network, a .keras or .h5 file; --model is the heavy.")
 _SIGNAL = flags.DEFINE_enum("signal", "max_softmax", ("max_softmax", "entropy"), "How sure an answer is.")
 _TUNE_SHARE = flags.DEFINE_float(
-    "tune_share", 0.25, "For thresholds: of the training examples, held out; for a cascade, or a task of your own, of the "
-    "test examples, whose others score.", 0, 1,
+    "tune_share", 0.25, "For thresholds: of the training examples, held out; for a cascade, or a task of your own, of "
+    "the test examples, whose others score.", 0, 1,
 )  # fmt: skip
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
