@@ -44,6 +44,7 @@ RECIPES: Mapping[str, str] = {
     "check-runtime": "recipes.check_runtime",
     "predict": "recipes.predict",
     "search": "recipes.search",
+    "adapt": "recipes.adapt",
     "adaptive-simulate": "recipes.adaptive_simulate",
 }
 USER_MISTAKE = 2

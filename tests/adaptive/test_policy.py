@@ -54,6 +54,8 @@ def test_it_comes_back_from_json(tmp_path):
         ({"modes": (THREE[0], THREE[0])}, "different names"),
         ({"stages": STAGES[:2]}, "stages must be of stage1, stage2"),
         ({"stages": (STAGES[0], dataclasses.replace(STAGES[1], latency_ms=None, spread_ms=()), STAGES[2])}, "2 of 3"),
+        ({"answers": "boxes"}, "`answers` must be scores, or heat_maps"),
+        ({"answers": "heat_maps"}, "`answers` must be scores, or heat_maps"),
     ],
 )
 def test_a_policy_that_contradicts_itself_is_refused(changes, said):

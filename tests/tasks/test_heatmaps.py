@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tta_lite.compat import keras
-from tta_lite.tasks.heatmaps import JointsMSE, average_with_mirrored, decode_heat_maps, gaussian_heat_maps
+from tta_lite.tasks.heatmaps import JointsMSE, gaussian_heat_maps
+from tta_lite.tasks.joints import average_with_mirrored, decode_heat_maps
 
 WIDTH, HEIGHT, STRIDE = 20, 16, 4
 

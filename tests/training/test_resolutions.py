@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tta_lite.compat import keras
-from tta_lite.training.resolutions import MultiResolution, resized
+from tta_lite.tasks.heatmaps import JointsMSE
+from tta_lite.training.resolutions import MultiResolution, resized, resized_maps
 from tta_lite.types import InputError
 
 L = keras.layers
@@ -82,4 +83,70 @@ def test_what_cannot_be():
         MultiResolution(net(head=L.Flatten()), (4,))
     maps = keras.Input((8, 8, 1))
     with pytest.raises(InputError, match="Outputs must be the same for all sizes"):
-        MultiResolution(keras.Model(maps, L.Conv2D(2, 1)(maps)), (4,))
+        MultiResolution(keras.Model(maps, L.Conv2D(2, 3)(maps)), (4,))
+    with pytest.raises(InputError, match="`labels_at`"):
+        MultiResolution(keras.Model(maps, L.Conv2D(2, 1)(maps)), (4,)).compile("adam", "mse")
+
+
+def pose_net(sigma=0.5):
+    """[B, 16, 16, 1] -> heat maps [B, 4, 4, 2]."""
+    keras.utils.set_random_seed(3)
+    image = keras.Input((16, 16, 1), name="image")
+    x = L.ReLU()(L.Conv2D(4, 4, 4, name="conv")(image))
+    return keras.Model(image, L.Conv2D(2, 1, name="maps")(x), name="pose"), JointsMSE(sigma)
+
+
+def test_labels_and_maps_of_a_smaller_picture_lie_where_its_content_does():
+    """A dot in a picture, its label, and the map of a network that marks dots: all three end in one place."""
+    ratio, side = 0.5, 64
+    dot = np.zeros((1, side, side, 1), np.float32)
+    dot[0, 40, 24] = 1
+    small = resized(dot, 32).numpy()[0, :, :, 0]
+    middle = [float((small.sum(axis=axis) * np.arange(32)).sum() / small.sum()) for axis in (0, 1)]
+    # (24 + 0.5) / 2 - 0.5 and (40 + 0.5) / 2 - 0.5, by hand.
+    np.testing.assert_allclose(middle, [11.75, 19.75], atol=1e-3)
+    label = JointsMSE().labels_at(tf.constant([[[24 / 4, 40 / 4, 1.0]]]), ratio, 4.0).numpy()[0, 0]
+    np.testing.assert_allclose(label, [11.75 / 4, 19.75 / 4, 1], atol=1e-6)
+    mark = np.zeros((1, 16, 16, 1), np.float32)
+    mark[0, 10, 6] = 1
+    found = resized_maps(mark, (8, 8), ratio, 4.0).numpy()[0, :, :, 0]
+    middle = [float((found.sum(axis=axis) * np.arange(8)).sum() / found.sum()) for axis in (0, 1)]
+    # Weights of a triangle are spread to a quarter of a pixel's accuracy; a plain resize would be 0.19 off.
+    np.testing.assert_allclose(middle, label[:2], atol=0.07)
+    assert found.sum() == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("distil", [False, True], ids=["labels", "distilled"])
+def test_a_pose_net_learns_heat_maps_of_both_sizes(distil):
+    model, loss = pose_net()
+    twin, _ = pose_net()
+    joints = RNG.uniform(0, 4, (8, 2, 3)).astype("float32")
+    joints[..., 2] = 1
+    pictures = RNG.normal(size=(8, 16, 16, 1)).astype("float32")
+    scaled = joints.copy()
+    # A pixel of the map is 4 of the picture: 4 x_small + 0.5 = (4 x + 0.5) / 2.
+    scaled[..., :2] = ((4 * joints[..., :2] + 0.5) / 2 - 0.5) / 4
+
+    def loss_of(net):
+        large, small = net(pictures), twin_of_8(net)(resized(pictures, 8))
+        taught = resized_maps(tf.stop_gradient(large), (2, 2), 0.5, 4.0)
+        return loss(joints, large), tf.reduce_mean(loss.to_teacher(taught, small)) if distil else loss(scaled, small)
+
+    def twin_of_8(net):
+        def run(x):
+            return net.get_layer("maps")(tf.nn.relu(net.get_layer("conv")(x)))
+
+        return run
+
+    with tf.GradientTape() as tape:
+        parts = loss_of(twin)
+        total = sum(parts)
+    variables = twin.trainable_variables
+    wanted = [v - 0.1 * g for v, g in zip(variables, tape.gradient(total, variables), strict=True)]
+    found = MultiResolution(model, (8,), distil=distil)
+    found.compile(keras.optimizers.SGD(0.1), loss, run_eagerly=True)
+    logs = found.train_on_batch(pictures, joints, return_dict=True)
+    for variable, value in zip(model.trainable_variables, wanted, strict=True):
+        np.testing.assert_allclose(variable.numpy(), value.numpy(), atol=1e-6)
+    assert logs["loss_8"] == pytest.approx(float(parts[1]), abs=1e-6)
+    assert found.network(8).output_shape == (None, 2, 2, 2)

@@ -25,6 +25,10 @@ POLICY = "policy.json"
 # Those whose modes may run several stages come first.
 STAGED = ("early_exit", "cascade")
 KINDS = (*STAGED, "slimmable", "resolution", "elastic")
+# Those whose modes may take pictures of several sizes, all made from the largest (`tta_lite.adaptive.pictures`).
+RESIZED = ("resolution", "elastic")
+# What an answer is: as the network gives it, or joints that are read from its heat maps (`tta_lite.tasks.joints`).
+SCORES, HEAT_MAPS = "scores", "heat_maps"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Policy:
       latency_source: where the latencies come from: machine, runtime, threads; empty: there are none, costs are MACs.
       signal: how sure an answer is, one of `tta_lite.adaptive.sureness.SIGNALS`; None: no mode asks.
       logits: whether scores are not yet probabilities.
+      answers: `SCORES` or `HEAT_MAPS`, of joints.
 
     Raises:
       InputError: something in it does not fit the rest.
@@ -53,6 +58,7 @@ class Policy:
     latency_source: str = ""
     signal: str | None = None
     logits: bool = False
+    answers: str = SCORES
 
     def __post_init__(self) -> None:
         check_text("A policy's `name`", self.name)
@@ -67,6 +73,11 @@ class Policy:
             raise InputError(
                 "A policy's `logits` must be true or false, its `latency_source` a text. "
                 f"Received: {self.logits!r}, {self.latency_source!r}"
+            )
+        if self.answers not in (SCORES, HEAT_MAPS) or (self.answers == HEAT_MAPS and self.kind in STAGED):
+            raise InputError(
+                f"A policy's `answers` must be {SCORES}, or {HEAT_MAPS} where no mode asks how sure an answer is. "
+                f"Received: {self.answers!r} of {self.kind}"
             )
         for what, records in (("stages", self.stages), ("modes", self.modes)):
             names = [record.name for record in records]
@@ -99,6 +110,11 @@ class Policy:
                         f"before it. Received: {taken!r}"
                     )
             before.add(name)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the largest picture that a stage takes."""
+        return max((stage.image_shape for stage in self.stages if stage.image_shape is not None), key=math.prod)
 
     def stage(self, name: str) -> Stage:
         """-> the stage of that name."""

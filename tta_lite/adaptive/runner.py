@@ -11,10 +11,12 @@ import numpy as np
 
 from tta_lite.adaptive.loaded import LoadedStage, load_stages
 from tta_lite.adaptive.modes import IMAGE, Mode, Stage
-from tta_lite.adaptive.policy import Policy, read_policy
+from tta_lite.adaptive.pictures import for_stage
+from tta_lite.adaptive.policy import HEAT_MAPS, Policy, read_policy
 from tta_lite.adaptive.present import PresentLatency
 from tta_lite.adaptive.rules import LatencyBudget, Rule, Switch
 from tta_lite.adaptive.sureness import is_sure, signal_of
+from tta_lite.tasks.joints import joints_in_picture
 from tta_lite.types import InputError
 
 # What a mode is held against a budget by.
@@ -34,6 +36,8 @@ class Answer:
       latency_ms: all of it, from the image to the answer.
       signal: how sure the answer is, in the policy's signal; None: it has none.
       cut: whether it ended there for want of time and not because it was sure.
+      joints: [J, 3] x, y in pixels of the image that was given, and the maximum of the joint's heat map, not above 0:
+        not found; None: the policy's answers are no heat maps.
     """
 
     scores: np.ndarray
@@ -42,6 +46,7 @@ class Answer:
     latency_ms: float
     signal: float | None = None
     cut: bool = False
+    joints: np.ndarray | None = None
 
 
 class AdaptiveRunner:
@@ -62,7 +67,8 @@ class AdaptiveRunner:
       dwell: frames that a mode is kept at least.
       hold: ``worst``: the stages of a mode together are held against a budget; ``mean``: what they take on average.
       num_threads: of the interpreters.
-      resize: for an image that is not of a stage's size; None: that is an error.
+      resize: for an image that is not of a stage's size. None: modes of several sizes take one of the largest's, and
+        make it smaller as their training did; any other size is an error.
       clock: seconds, rising.
 
     Raises:
@@ -120,7 +126,8 @@ class AdaptiveRunner:
         """Answers one image.
 
         Args:
-          image: [H, W, C] float32, normalised as the network expects it.
+          image: [H, W, C] float32, normalised as the network expects it; of the size of the mode or, where modes are of
+            several sizes, of the largest one.
           deadline_ms: no further stage begins that would end later at present: the answer that is there then is given.
           signals: what rules ask for, such as ``battery=0.4``.
 
@@ -148,7 +155,12 @@ class AdaptiveRunner:
                 value = float(signal_of(scores, self.policy.signal, logits=self.policy.logits))
                 if place < len(mode.thresholds) and is_sure(value, mode.thresholds[place], self.policy.signal):
                     break
-        return Answer(scores, mode.name, tuple(ran), 1000 * (self._clock() - began), value, cut)
+        joints = None
+        if self.policy.answers == HEAT_MAPS:
+            shape = self.policy.stage(ran[-1]).image_shape
+            assert shape is not None
+            joints = joints_in_picture(scores, shape[:2], np.shape(image)[:2])
+        return Answer(scores, mode.name, tuple(ran), 1000 * (self._clock() - began), value, cut, joints)
 
     def _run_stage(self, stage: Stage, image: np.ndarray, made: dict[str, np.ndarray]) -> None:
         loaded: LoadedStage = self._stages[stage.name]
@@ -167,6 +179,7 @@ class AdaptiveRunner:
         image = np.asarray(image, np.float32)
         if image.shape != wanted and self._resize is not None and image.ndim == 3:
             image = np.asarray(self._resize(image, wanted[:2]), np.float32)
+        image = for_stage(self.policy, stage, image)
         if image.shape != wanted:
             raise InputError(
                 f"An image must be {list(wanted)} for stage {stage.name!r}, or the runner be given `resize`. "

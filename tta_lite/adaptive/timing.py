@@ -3,7 +3,10 @@
     python -m tta_lite.adaptive.timing artifact --runs 200
 
 Prints one JSON line. The stages run in turn, one image after the other as the runner runs them, so that the drift of a
-shared machine hits all alike; what is timed is a stage with its inputs and outputs copied, as the runner sees it.
+shared machine hits all alike; what is timed is a stage with its inputs and outputs copied, as the runner sees it. Where
+modes take pictures of several sizes, each run begins with the largest, and resizing is part of the time. The line also
+says by how much the process has grown at most (as `tta_lite.measure.benchmark_worker` counts it), with all files loaded
+and every stage run.
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tta_lite.adaptive.loaded import load_stages
 from tta_lite.adaptive.modes import IMAGE
-from tta_lite.adaptive.policy import Policy, read_policy
+from tta_lite.adaptive.pictures import for_stage
+from tta_lite.adaptive.policy import RESIZED, Policy, read_policy
+from tta_lite.measure.benchmark_worker import peak_bytes, resident_bytes
 from tta_lite.types import InputError
 
 WARM_UP = 5
@@ -38,13 +44,13 @@ def time_stages(folder: str | Path, *, runs: int = 100, num_threads: int = 1) ->
     for run in range(WARM_UP + runs):
         made: dict[str, np.ndarray] = {}
         for stage in policy.stages:
+            shape = policy.image_shape if policy.kind in RESIZED else stage.image_shape
+            image = None if stage.image_shape is None else rng.uniform(-1, 1, shape).astype(np.float32)
+            began = time.perf_counter()
             given = {
-                argument: rng.uniform(-1, 1, loaded[stage.name].inputs[argument].shape).astype(np.float32)
-                if taken == IMAGE
-                else made[taken]
+                argument: made[taken] if taken != IMAGE or image is None else for_stage(policy, stage, image)[None]
                 for argument, taken in stage.inputs.items()
             }
-            began = time.perf_counter()
             found = loaded[stage.name].run(given)
             spent_ms = 1000 * (time.perf_counter() - began)
             made |= {f"{stage.name}/{name}": values for name, values in found.items()}
@@ -59,14 +65,27 @@ def time_in_child(folder: str | Path, *, runs: int = 100, num_threads: int = 1) 
     Raises:
       InputError: the process failed.
     """
+    record = _in_child(folder, runs, num_threads)
+    return record["samples_ms"], record["source"]
+
+
+def memory_in_child(folder: str | Path, *, num_threads: int = 1) -> int | None:
+    """-> bytes by which a process of its own grows that loads all files and runs every stage; None: not told here.
+
+    Raises:
+      InputError: the process failed.
+    """
+    return _in_child(folder, 5, num_threads)["peak_memory_bytes"]
+
+
+def _in_child(folder: str | Path, runs: int, num_threads: int) -> dict[str, Any]:
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     words = [sys.executable, "-m", __name__, str(folder), f"--runs={runs}", f"--num_threads={num_threads}"]
     done = subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise InputError(f"The stages of {folder} cannot be timed. Received: {done.stderr.strip()[-300:]}")
-    record = json.loads(done.stdout.splitlines()[-1])
-    return record["samples_ms"], record["source"]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def with_latencies(
@@ -101,10 +120,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--num_threads", type=int, default=1)
     given = parser.parse_args(argv)
+    before = resident_bytes()
     samples = time_stages(given.folder, runs=given.runs, num_threads=given.num_threads)
+    peak = peak_bytes()
     version, threads = importlib.metadata.version("ai-edge-litert"), given.num_threads
     source = f"measured here: LiteRT {version}, XNNPACK, {threads} thread{'s' * (threads > 1)}; {summary()}"
-    print(json.dumps({"samples_ms": samples, "source": source}))
+    grown = None if peak is None or before is None else max(0, peak - before)
+    print(json.dumps({"samples_ms": samples, "source": source, "peak_memory_bytes": grown}))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,8 @@ def _proc_status(key: str) -> int | None:
     return None
 
 
-def _peak_bytes() -> int | None:
+def peak_bytes() -> int | None:
+    """-> the largest resident set of this process so far; None where the system does not tell."""
     if sys.platform != "darwin":
         return _proc_status("VmHWM")
     import resource
@@ -99,10 +100,10 @@ def _peak_bytes() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _resident_bytes() -> int | None:
-    """-> the resident set now. The kernel's peak is set back to it where it can be, so that imports do not count."""
+def resident_bytes() -> int | None:
+    """-> the resident set now; the kernel's peak is set back to it where it can be, so that imports do not count."""
     if sys.platform == "darwin":
-        return _peak_bytes()
+        return peak_bytes()
     try:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as clear:
             clear.write("5")
@@ -122,7 +123,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     resolver = OpResolverType.BUILTIN if args.use_xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     samples = array.array("q", bytes(8 * max(SAMPLES, args.num_runs)))
     rng = np.random.default_rng(SEED)
-    resident = _resident_bytes()
+    resident = resident_bytes()
 
     start = time.perf_counter_ns()
     interpreter = Interpreter(
@@ -153,7 +154,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         runs += 1
         if args.max_secs and _seconds_since(begin) >= args.max_secs:
             break
-    peak = _peak_bytes()
+    peak = peak_bytes()
 
     samples_ms = [sample / 1e6 for sample in samples[:runs]]
     return {

@@ -1,9 +1,10 @@
-"""What a simulation of an adaptive network says: the table, the sentences and the plot."""
+"""What is said of an adaptive network: the table of its modes; of a simulation the table and the plot."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -11,6 +12,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tta_lite.adaptive.policy import Policy
 from tta_lite.adaptive.simulate import ADAPTIVE, DROPPED, IN_TIME, LATE, Run, Simulation
 from tta_lite.report.language import ENGLISH, Language
 from tta_lite.report.plot_fonts import drawable, families
@@ -22,6 +24,65 @@ if TYPE_CHECKING:
 
 DPI = 150
 SIZE_INCHES = (7.2, 5.0)
+
+
+def modes_markdown(
+    policy: Policy, sizes: Mapping[str, int], whole: tuple[int, int] | None = None, say: Language = ENGLISH
+) -> str:
+    """-> the table of the modes, with what it rests on, as GitHub Markdown.
+
+    Args:
+      policy: with latencies.
+      sizes: file -> bytes.
+      whole: bytes of one file with a signature a mode, and of a file a mode, where both were made.
+      say: the language.
+    """
+    metric = say.known(policy.metric)
+    staged = any(len(mode.stages) > 1 for mode in policy.modes)
+    heads = [
+        say("mode"),
+        say("MACs, mean"),
+        f"{metric} (%)",
+        say("95 % interval"),
+        say("mean latency (ms)"),
+        *([say("answered by each stage (%)")] if staged else []),
+        say("file"),
+    ]
+    lines = [_row(heads), _row(["---", *["---:"] * (len(heads) - 2), "---"])]
+    for mode in policy.modes:
+        low, high = mode.interval
+        shares = " / ".join(f"{100 * share:.0f}" for share in mode.shares)
+        files = dict.fromkeys(policy.stage(stage).file for stage in mode.stages)
+        latency_ms = policy.latency_ms(mode)
+        lines.append(_row([
+            mode.name, f"{policy.macs(mode):,.0f}", f"{mode.accuracy:.2f}", f"{low:.1f}..{high:.1f}",
+            "" if latency_ms is None else f"{latency_ms:.3g}", *([shares] if staged else []),
+            ", ".join(f"{file} ({sizes[file]:,} B)" for file in files),
+        ]))  # fmt: skip
+    notes = [say("Scored on {examples} examples.", examples=f"{policy.modes[0].examples:,}")]
+    if whole is not None:
+        notes.append(
+            say(
+                "One file with a signature for each mode: {one} bytes; a file for each: {many} bytes together.",
+                one=f"{whole[0]:,}", many=f"{whole[1]:,}",
+            )
+        )  # fmt: skip
+    notes.append(say("Latencies: {source}", source=policy.latency_source))
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
+
+
+def modes_csv(policy: Policy, sizes: Mapping[str, int]) -> str:
+    """-> a row a mode, unrounded; the bytes are those of the files that it needs."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["mode", "macs", "accuracy", "low", "high", "examples", "latency_ms", "worst_latency_ms", "bytes"])
+    for mode in policy.modes:
+        files = {policy.stage(stage).file for stage in mode.stages}
+        writer.writerow([
+            mode.name, policy.macs(mode), mode.accuracy, *mode.interval, mode.examples, policy.latency_ms(mode),
+            policy.worst_ms(mode), sum(sizes[file] for file in files),
+        ])  # fmt: skip
+    return stream.getvalue()
 
 
 def simulation_markdown(found: Simulation, say: Language = ENGLISH) -> str:

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 TEXTS: dict[str, str] = {
     "mode": "모드",
+    "MACs, mean": "평균 MAC 수",
+    "95 % interval": "95 % 신뢰구간",
+    "answered by each stage (%)": "단계별 응답 비율(%)",
+    "file": "파일",
+    "Scored on {examples} examples.": "예제 {examples}개로 평가함.",
+    "One file with a signature for each mode: {one} bytes; a file for each: {many} bytes together.": (
+        "모드마다 서명을 둔 파일 하나: {one}바이트, 모드별 파일의 합: {many}바이트"
+    ),
+    "Latencies: {source}": "지연 시간의 출처: {source}",
     "adaptive": "적응형",
     "{metric} in time (%)": "마감 내 {metric}(%)",
     "{metric} of answers (%)": "응답한 프레임의 {metric}(%)",

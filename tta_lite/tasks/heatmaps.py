@@ -1,4 +1,4 @@
-"""Heat maps of joints: how they are made and how they are read.
+"""Heat maps of joints: how they are made; how they are read is in `tta_lite.tasks.joints`.
 
 Both follow the reference implementation of Simple Baselines for Human Pose Estimation and Tracking
 (Xiao, Wu and Wei, ECCV 2018, section 2 and its published code).
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tta_lite.compat import keras
@@ -70,54 +69,24 @@ class JointsMSE(keras.losses.Loss):
         """
         return 0.5 * tf.reduce_mean(tf.square(tf.cast(y_pred, tf.float32) - taught), axis=(1, 2, 3))
 
+    def labels_at(self, labels: tf.Tensor, ratio: float, stride: float) -> tf.Tensor:
+        """-> [B, J, 3] float32: the labels of the same pictures in another size.
+
+        `tf.image.resize` keeps the edges of a picture in place: pixel p comes to (p + 0.5) ratio - 0.5. A pixel of a
+        heat map is every `stride`-th one of the picture, from pixel 0 on, as `tta_lite.tasks.pose` labels them.
+
+        Args:
+          labels: [B, J, 3]: x, y in heat-map pixels, weight.
+          ratio: the other size over this one.
+          stride: pixels of the picture a heat-map pixel.
+
+        >>> float(JointsMSE().labels_at(tf.constant([[[10.0, 10.0, 1.0]]]), 0.5, 4.0)[0, 0, 0])
+        4.9375
+        """
+        labels = tf.cast(labels, tf.float32)
+        places = labels[..., :2] * ratio - 0.5 * (1 - ratio) / stride
+        return tf.concat([places, labels[..., 2:]], axis=-1)
+
     def get_config(self) -> dict:
         """The constructor's arguments."""
         return {**super().get_config(), "sigma": self.sigma}
-
-
-def decode_heat_maps(heat_maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The place of the highest value, moved a quarter pixel towards the higher neighbour.
-
-    As in the reference, a maximum on the border (first two or last pixels) is not moved, and a joint whose maximum is
-    not above zero is put at (0, 0).
-
-    Args:
-      heat_maps: [B, H, W, J].
-
-    Returns:
-      joints [B, J, 2] float32 (x, y in heat-map pixels) and confidences [B, J] (the maximum).
-
-    >>> maps = np.zeros((1, 8, 8, 1), np.float32)
-    >>> maps[0, 3, 4, 0], maps[0, 3, 5, 0] = 1.0, 0.5
-    >>> decode_heat_maps(maps)[0].tolist()
-    [[[4.25, 3.0]]]
-    """
-    batch, height, width, joints = heat_maps.shape
-    flat = heat_maps.reshape(batch, height * width, joints)
-    best = flat.argmax(axis=1)
-    confidence = np.take_along_axis(flat, best[:, None, :], axis=1)[:, 0]
-    x, y = best % width, best // width
-    b, j = np.arange(batch)[:, None], np.arange(joints)[None, :]
-    movable = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
-    left, right = np.clip(x - 1, 0, None), np.clip(x + 1, None, width - 1)
-    above, below = np.clip(y - 1, 0, None), np.clip(y + 1, None, height - 1)
-    dx = np.sign(heat_maps[b, y, right, j] - heat_maps[b, y, left, j])
-    dy = np.sign(heat_maps[b, below, x, j] - heat_maps[b, above, x, j])
-    place = np.stack([x + 0.25 * dx * movable, y + 0.25 * dy * movable], axis=-1).astype(np.float32)
-    return place * (confidence > 0)[..., None], confidence
-
-
-def average_with_mirrored(heat_maps: np.ndarray, mirrored: np.ndarray, flip_order: np.ndarray) -> np.ndarray:
-    """The flip test: the mean of the heat maps of a picture and of its mirrored picture.
-
-    The mirrored maps are mirrored back, left and right joints change places, and, as in the reference, they are moved
-    one pixel to the right, because mirroring a map of stride 4 misaligns it.
-
-    Args:
-      heat_maps: [B, H, W, J] of the pictures.
-      mirrored: [B, H, W, J] of the mirrored pictures.
-      flip_order: [J] int, `JointSet.flip_order`.
-    """
-    back = mirrored[:, :, ::-1][..., flip_order]
-    aligned = np.concatenate([back[:, :, :1], back[:, :, :-1]], axis=2)
-    return (heat_maps + aligned) * 0.5

@@ -13,7 +13,8 @@ from tta_lite.datasets.calibration_checks import Labels
 from tta_lite.datasets.pose_set import PoseSet
 from tta_lite.models.backbones import Normalisation
 from tta_lite.tasks import crop, stream
-from tta_lite.tasks.heatmaps import JointsMSE, average_with_mirrored, decode_heat_maps
+from tta_lite.tasks.heatmaps import JointsMSE
+from tta_lite.tasks.joints import average_with_mirrored, decode_heat_maps
 from tta_lite.tasks.pckh import pckh
 from tta_lite.types import Accuracy, InputError, Predictor
 

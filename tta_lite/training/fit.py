@@ -46,6 +46,8 @@ class FitSettings:
       pruning: the G5 schedule, or None.
       quantization: how the network learns with int8's rounding (G3), or None.
       distillation: the teacher that it also learns from, or None.
+      together: makes of the network several in one set of weights, such as
+        ``functools.partial(Slimmable, widths=(0.75, 0.5))``, which learn together, or None.
       tensorboard: write logs to ``<workdir>/logs``.
     """
 
@@ -58,6 +60,7 @@ class FitSettings:
     pruning: prunings.Pruning | None = None
     quantization: plans.QuantizationAware | None = None
     distillation: Distillation | None = None
+    together: Callable[[keras.Model], keras.Model] | None = None
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
@@ -75,6 +78,12 @@ class FitSettings:
             raise InputError(
                 "Quantisation-aware training computes in float32 and keeps its own zeros. Expected: precision float32 "
                 f"and no pruning schedule. Received: {self.precision!r}, {self.pruning}"
+            )
+        others = (self.pruning, self.quantization, self.distillation)
+        if self.together is not None and (self.precision != "float32" or any(one is not None for one in others)):
+            raise InputError(
+                "Networks in one set of weights learn together in float32, without pruning, quantisation or a teacher. "
+                f"Received: {self.precision!r}, {', '.join(type(one).__name__ for one in others if one is not None)}"
             )
 
 
@@ -116,7 +125,8 @@ def fit(
 
     Returns:
       the candidate with the trained model: float32, without wrappers, not compiled, and with nothing of a teacher.
-      With `settings.quantization` it is the quantisation-aware model, to be exported as int8.
+      With `settings.quantization` it is the quantisation-aware model, to be exported as int8; with `settings.together`
+      what that made, which gives each of its networks.
 
     Raises:
       InputError: an example could not be read, the loss or the weights are no longer numbers, or `workdir` holds
@@ -135,6 +145,8 @@ def fit(
         if settings.quantization is not None:
             images = task.calibration(settings.quantization.calibration_images, seed=settings.seed)
             model, kept = settings.quantization.wrap(model, images)
+        if settings.together is not None:
+            model = settings.together(model)
         # The reference's epsilon. Keras's own is 1e-7, and a tenth of the gradients of these losses are below 6e-8.
         adam = keras.optimizers.Adam(learning_rate_schedule(settings, total_steps), epsilon=1e-8)
         optimizer = precisions.optimizer_for(settings.precision, adam)
@@ -197,6 +209,8 @@ def fit(
             )
     if settings.quantization is not None:
         return dataclasses.replace(candidate, model=model, export=INT8)
+    if settings.together is not None:
+        return dataclasses.replace(candidate, model=model)
     wrapped = settings.pruning is not None and settings.pruning.how == "wrappers"
     trained = prunings.strip(model) if wrapped else model
     # A plain copy: out of the strategy's scope, the float32 master weights, and without the optimizer, whose state

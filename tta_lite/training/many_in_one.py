@@ -239,6 +239,14 @@ class ManyInOne(keras.Model):
         order = tf.random.experimental.stateless_shuffle(tf.range(others), seed=seed)
         return order < self.sampled
 
+    def labels_of(self, one: Part, labels: Any) -> Any:
+        """-> the labels of a part, from those of the main network; the same, if a kind of parts does not say more."""
+        return labels
+
+    def answers_for(self, one: Part, answers: tf.Tensor) -> tf.Tensor:
+        """-> what a part learns of the main network's answers: the same, if a kind of parts does not say more."""
+        return answers
+
     def _learn(self, one: Part, batch: tuple, main: Sequence[tf.Variable]) -> tuple[list, list]:
         """-> what one network adds to the gradients of the main network's weights, and the gradients of its own."""
         x, y, sample_weight, answers = batch
@@ -247,9 +255,9 @@ class ManyInOne(keras.Model):
         with tf.GradientTape() as tape:
             found = one.model(one.prepare(x), training=True)
             if self._distance is not None:
-                apart = self._distance(answers, tf.cast(found, tf.float32))
+                apart = self._distance(self.answers_for(one, answers), tf.cast(found, tf.float32))
             else:
-                apart = self.loss.call(y, found)
+                apart = self.loss.call(self.labels_of(one, y), found)
             apart = tf.reduce_mean(tf.reshape(apart, [tf.shape(apart)[0], -1]), axis=1)
             if sample_weight is not None:
                 apart *= tf.cast(tf.reshape(sample_weight, [-1]), apart.dtype)
