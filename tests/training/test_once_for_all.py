@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +13,8 @@ from hypothesis import strategies as st
 
 from tta_lite.compat import keras
 from tta_lite.measure.counting import count
-from tta_lite.models.mnasnet import squeeze_excite
+from tta_lite.models.mnasnet import mnasnet, squeeze_excite
+from tta_lite.models.mobilenet import mobilenet
 from tta_lite.training.once_for_all import OnceForAll
 from tta_lite.training.progressive_shrinking import Phase, ProgressiveShrinking, phases
 from tta_lite.transforms.elastic.find import elastic_space
@@ -282,3 +286,39 @@ def test_what_cannot_be():
             wrong()
     with pytest.raises(InputError, match="Received: None"):
         OnceForAll(model).compile("adam")
+
+
+def test_the_code_of_the_docs(capsys):
+    text = (Path(__file__).parents[2] / "docs" / "once_for_all.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    small = code.replace("range(3)", "range(2)").replace("64", "8").replace("32", "16")
+    assert small != code
+    exec(compile(small, "once_for_all.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("k5-d2-w100 ") and len(lines) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["mobilenet_v2", "mobilenet_v3_small", "mnasnet_a1"])
+def test_networks_of_inverted_residuals(family):
+    """Networks of the house: masks are the extracted network, at settings that are drawn."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((64, 64, 3))
+    if family == "mnasnet_a1":
+        x = mnasnet(image, "a1", width=0.35)
+    else:
+        x = mobilenet(image, family, width=0.35 if family.endswith("v2") else 0.75)
+    model = keras.Model(image, L.Dense(5)(L.GlobalAveragePooling2D()(x)))
+    many = OnceForAll(model)
+    # Of V3 small, table 2: 5 x 5 from the fourth block on. Of A1, figure 7: in its third and sixth row.
+    assert len(many.space.kernels) == {"mobilenet_v2": 0, "mobilenet_v3_small": 8, "mnasnet_a1": 6}[family]
+    # Table 2 of V2: 1, 2, 3, 2 and 2 blocks that add.
+    depths = {"mobilenet_v2": [1, 2, 3, 2, 2], "mobilenet_v3_small": [1, 2, 1, 2], "mnasnet_a1": [1, 2, 3, 1, 2]}
+    assert list(many.space.largest.depths) == depths[family]
+    x = np.random.default_rng(0).normal(size=(4, 64, 64, 3)).astype("float32")
+    for seed in range(3):
+        setting = many.space.sample(np.random.default_rng(seed))
+        small = many.network(setting)
+        with many.at(setting):
+            np.testing.assert_allclose(small(x), many(x), atol=1e-4)
+        assert count(small).macs < count(model).macs
