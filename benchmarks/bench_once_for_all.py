@@ -172,7 +172,7 @@ def main(argv: Sequence[str]) -> None:
     print(f"{found[0]['size']:,} settings; processor seconds: {together:.0f} together, {alone:.0f} the networks alone")
     before, after = (np.mean([one["drawn"][place] for one in found]) for place in range(2))
     print(
-        f"{_DRAWN.value} drawn settings a seed: {before:.1f} % with the largest's statistics, {after:.1f} % with their own\n"
+        f"{_DRAWN.value} settings drawn a seed: {before:.1f} % with the largest's statistics, {after:.1f} % with own\n"
     )
     print("| setting | MACs | accuracy, % | points above it alone (95 % interval) | times as fast | file, KB |")
     print("|---|---:|---:|---:|---:|---:|")
