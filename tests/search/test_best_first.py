@@ -6,9 +6,9 @@ import pytest
 from tta_lite.compat import keras
 from tta_lite.models.layers import ChannelShuffle, ChannelSplit
 from tta_lite.models.mnasnet import squeeze_excite
-from tta_lite.search.best_first import best_first
 from tta_lite.search.inherit import inherit
 from tta_lite.search.pose_space import FAMILIES, pose_net
+from tta_lite.transforms.channels.best_first import best_first
 
 L = keras.layers
 

@@ -15,7 +15,6 @@ from tta_lite.datasets.image_folder import read_image_folder
 from tta_lite.datasets.readers import READERS, read_train_and_test
 from tta_lite.datasets.small_pictures import CLASSES, SHAPES
 from tta_lite.models.files import load_network
-from tta_lite.search.best_first import best_first
 from tta_lite.search.inherit import inherit
 from tta_lite.search.mnasnet import BLOCKS, mnasnet_classifier, mnasnet_space
 from tta_lite.search.pose_space import (
@@ -28,6 +27,7 @@ from tta_lite.search.pose_space import (
 )
 from tta_lite.search.space import Choice, Point, Space, Value
 from tta_lite.search.trainer import Subject
+from tta_lite.transforms.channels.best_first import best_first
 from tta_lite.types import InputError
 
 FORMS = "pose, pose_by_stage, mnasnet, a .json file of one of their spaces, or <module>:<function>"

@@ -152,14 +152,7 @@ class ManyInOne(keras.Model):
         Raises:
           InputError: no loss, or one that does not say what answers mean where the others learn from the main network.
         """
-        loss = keras.losses.get(loss)
-        if not isinstance(loss, keras.losses.Loss):
-            raise InputError(f"All networks learn by a keras.losses.Loss. Received: {loss!r}")
-        optimizer = keras.optimizers.get(optimizer)
-        if isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
-            raise InputError(
-                "Networks that share weights learn in float32 or bfloat16. Received: a float16 optimizer's loss scale"
-            )
+        optimizer, loss = checked(optimizer, loss)
         if self.distil:
             self._distance = Distillation(self.main, weight=1.0, temperature=1.0).distance(self.main, loss)
         super().compile(optimizer, loss, metrics, **options)
@@ -171,7 +164,7 @@ class ManyInOne(keras.Model):
         with tf.GradientTape() as tape:
             answers = self.main(x, training=True)
             loss = self.compute_loss(x, y, answers, sample_weight)
-        total = _filled(tape.gradient(loss, main), main)
+        total = filled(tape.gradient(loss, main), main)
         batch = x, y, sample_weight, tf.stop_gradient(answers)
         turns = self._turns()
         own: list[tf.Tensor] = []
@@ -258,13 +251,10 @@ class ManyInOne(keras.Model):
                 apart = self._distance(self.answers_for(one, answers), tf.cast(found, tf.float32))
             else:
                 apart = self.loss.call(self.labels_of(one, y), found)
-            apart = tf.reduce_mean(tf.reshape(apart, [tf.shape(apart)[0], -1]), axis=1)
-            if sample_weight is not None:
-                apart *= tf.cast(tf.reshape(sample_weight, [-1]), apart.dtype)
-            loss = tf.reduce_mean(apart)
+            loss = mean_of_examples(apart, sample_weight)
             shared_loss = loss / tf.distribute.get_strategy().num_replicas_in_sync
         one.mean.update_state(loss)
-        gradients = _filled(tape.gradient(shared_loss, variables), variables)
+        gradients = filled(tape.gradient(shared_loss, variables), variables)
         by_variable = {variable.ref(): gradient for variable, gradient in zip(variables, gradients, strict=True)}
         spread = {
             large.ref(): place.spread(by_variable[mine.ref()]) for mine, large, place in one.shared if mine.trainable
@@ -275,7 +265,33 @@ class ManyInOne(keras.Model):
         )
 
 
-def _filled(gradients: Sequence[tf.Tensor | None], variables: Sequence[tf.Variable]) -> list[tf.Tensor]:
+def checked(optimizer: Any, loss: Any) -> tuple[keras.optimizers.Optimizer, keras.losses.Loss]:
+    """-> what networks that share weights are compiled with.
+
+    Raises:
+      InputError: no loss, or a loss scale, which one network would change for the others.
+    """
+    loss = keras.losses.get(loss)
+    if not isinstance(loss, keras.losses.Loss):
+        raise InputError(f"All networks learn by a keras.losses.Loss. Received: {loss!r}")
+    optimizer = keras.optimizers.get(optimizer)
+    if isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
+        raise InputError(
+            "Networks that share weights learn in float32 or bfloat16. Received: a float16 optimizer's loss scale"
+        )
+    return optimizer, loss
+
+
+def mean_of_examples(losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
+    """[B, ...] -> the mean over the batch, each example by its weight."""
+    losses = tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)
+    if sample_weight is not None:
+        losses *= tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)
+    return tf.reduce_mean(losses)
+
+
+def filled(gradients: Sequence[tf.Tensor | None], variables: Sequence[tf.Variable]) -> list[tf.Tensor]:
+    """-> gradients, with zeros where there is none."""
     pairs = zip(gradients, variables, strict=True)
     return [tf.zeros_like(variable) if one is None else tf.convert_to_tensor(one) for one, variable in pairs]
 

@@ -6,6 +6,8 @@ https://arxiv.org/abs/1908.09791.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -41,9 +43,53 @@ def best_first(model: keras.Model, criterion: str = "l1_norm", **given: Any) -> 
       [-5.0, 1.0]
     """
     copy = rewrite(model, {}, flatten=True)
-    groups = [group for group in free(channel_groups(copy)) if _is_plain(group)]
-    scores = score_channels(copy, groups, criterion, **given)
     layers = layers_of(copy)
+    for move in best_first_moves(copy, criterion=criterion, **given):
+        weight = getattr(layers[move.layer], move.weight)
+        weight.assign(move.of(weight.numpy()))
+    return copy
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Move:
+    """A new order along an axis of a weight.
+
+    Attributes:
+      layer: its name.
+      weight: the layer's attribute.
+      axis: counted from the end.
+      order: which entry comes first, second and so on.
+    """
+
+    layer: str
+    weight: str
+    axis: int
+    order: np.ndarray
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """-> values of the weight's shape in the new order."""
+        return np.take(values, self.order, axis=self.axis)
+
+
+def best_first_moves(
+    model: keras.Model, names: Collection[str] | None = None, *, criterion: str = "l1_norm", **given: Any
+) -> list[Move]:
+    """-> what `best_first` does to a network, to be done to whatever is in the order of its weights.
+
+    Args:
+      model: functional, without nested models; it is not changed.
+      names: of the groups of channels; None: all that are free.
+      criterion: see `best_first`.
+      given: the same.
+
+    Raises:
+      InputError: see `best_first`.
+    """
+    found = [group for group in free(channel_groups(model)) if is_plain(group)]
+    groups = [group for group in found if names is None or group.name in names]
+    scores = score_channels(model, groups, criterion, **given)
+    layers = layers_of(model)
+    moves = []
     for group in groups:
         # Equals stay in their order.
         order = np.argsort(-scores[group.name], kind="stable")
@@ -51,17 +97,12 @@ def best_first(model: keras.Model, criterion: str = "l1_norm", **given: Any) -> 
             index = np.arange(len(part.units))
             own = part.units >= 0
             index[own] = index[own][order]
-            _reorder(layers[part.layer], part.side, index)
-    return copy
+            for place in places(layers[part.layer]).get(part.side, ()):
+                entries = (index[:, None] * place.times + np.arange(place.times)).ravel()
+                moves.append(Move(part.layer, place.weight, place.axis, entries))
+    return moves
 
 
-def _is_plain(group: ChannelGroup) -> bool:
+def is_plain(group: ChannelGroup) -> bool:
     """Whether each unit is one channel of each layer, in the same order everywhere."""
     return all(np.array_equal(part.units[part.units >= 0], np.arange(group.size)) for part in group.parts)
-
-
-def _reorder(layer: keras.layers.Layer, side: str, index: np.ndarray) -> None:
-    for place in places(layer).get(side, ()):
-        weight = getattr(layer, place.weight)
-        entries = (index[:, None] * place.times + np.arange(place.times)).ravel()
-        weight.assign(np.take(weight.numpy(), entries, axis=place.axis))
