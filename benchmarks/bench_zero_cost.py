@@ -15,7 +15,8 @@ can be expected to agree better than that.
 
 One table: for each score Spearman's and Kendall's rank correlation with that accuracy, with 95 % intervals (bootstrap
 over the points). A score whose interval holds 0 is named as no better than chance. Parameters and MACs are the
-baselines. A point is a file in --out: a run that was stopped goes on, and more points can be asked for.
+baselines. A point is a file in --out: a run that was stopped goes on, and more points and short trainings can be asked
+for.
 """
 
 from __future__ import annotations
@@ -69,14 +70,17 @@ def pictures() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndar
 def cell(place: int) -> dict:
     """-> one network's point, scores and accuracies; from its file if it is there."""
     path = Path(_OUT.value) / f"point-{place:03d}.json"
-    given = {
-        holder.name: holder.value for holder in (_EXAMPLES, _EPOCHS, _SHORT, _SEEDS, _RATE, _BATCH, _IMAGES, _SEED)
-    }  # fmt: skip
+    given = {holder.name: holder.value for holder in (_EXAMPLES, _EPOCHS, _SEEDS, _RATE, _BATCH, _IMAGES, _SEED)}
+    wanted = {
+        epochs: f"{epochs} of {_EPOCHS.value} epochs" for epochs in sorted({*map(int, _SHORT.value), _EPOCHS.value})
+    }
+    found = {"given": given, "scores": {}, "seconds": {}}
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["given"] != given:
             raise InputError(f"--out must be of the same flags. Received: {path} of {found['given']}")
-        return found
+        if all(name in found["scores"] for name in wanted.values()):
+            return found
     small = {f"block{number}" for number in range(1, BLOCKS + 1)}
     point = mnasnet_space().sample(np.random.default_rng([_SEED.value, place]))
     point = {name: value for name, value in point.items() if name.partition(".")[0] in small}
@@ -88,19 +92,20 @@ def cell(place: int) -> dict:
     def loss(outputs: tf.Tensor) -> tf.Tensor:
         return keras.losses.sparse_categorical_crossentropy(classes, outputs, from_logits=True)
 
-    scores, seconds = {}, {}
+    scores, seconds = found["scores"], found["seconds"]
     for name, score in SCORES.items():
-        began = time.process_time()
-        scores[name] = score.of(model, batch if score.needs_images else None, loss if score.needs_loss else None)
-        seconds[name] = time.process_time() - began
+        if name not in scores:
+            began = time.process_time()
+            scores[name] = score.of(model, batch if score.needs_images else None, loss if score.needs_loss else None)
+            seconds[name] = time.process_time() - began
     training = Training(model, images[order], labels[order], test)
-    for epochs in sorted({*map(int, _SHORT.value), _EPOCHS.value}):
-        name = f"{epochs} of {_EPOCHS.value} epochs"
-        scores[name], scores[f"{name}{MOVING}"], seconds[name] = training(training.first, epochs)
-    accuracies = []
-    for seed in range(1, _SEEDS.value + 1):
-        accuracies.append(training(network(point, place, seed).get_weights(), _EPOCHS.value)[0])
-    found = {"given": given, "point": point, "scores": scores, "seconds": seconds, "accuracies": accuracies}
+    for epochs, name in wanted.items():
+        if name not in scores:
+            scores[name], scores[f"{name}{MOVING}"], seconds[name] = training(training.first, epochs)
+    if "accuracies" not in found:
+        others = (network(point, place, seed).get_weights() for seed in range(1, _SEEDS.value + 1))
+        found["accuracies"] = [training(weights, _EPOCHS.value)[0] for weights in others]
+    found["point"] = point
     atomic_write(path, to_json_text(found, indent=1))
     keras.backend.clear_session()
     return found
@@ -163,7 +168,7 @@ def table(found: Sequence[dict]) -> str:
     lines = ["| score | " + " | ".join(f"{kind.title()} (95 % interval)" for kind in KINDS) + " | verdict | s |"]
     lines.append("|---|" + "---:|" * len(KINDS) + "---|---:|")
     accuracies = [float(np.mean(one["accuracies"])) for one in found]
-    for name in found[0]["scores"]:
+    for name in sorted(found[0]["scores"], key=lambda name: int(name.partition(" of ")[0]) if " of " in name else 0):
         # JSON has no infinity: a score that is none is the worst there is.
         scores = [-np.inf if one["scores"][name] is None else one["scores"][name] for one in found]
         ranks = [rank_correlation(scores, accuracies, kind) for kind in KINDS]
