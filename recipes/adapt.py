@@ -52,7 +52,7 @@ _TUNE_SHARE = flags.DEFINE_float(
 )  # fmt: skip
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of training.", 1)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
-_PRESET = flags.DEFINE_enum("preset", "fp32", PRESETS, "Of the files; early exits: none with integer activations.")
+_PRESET = flags.DEFINE_enum("preset", "fp32", PRESETS, "Of the files; int8: one a mode or stage.")
 _CALIBRATION = flags.DEFINE_integer("calibration_images", 100, "Of an integer preset.", 1)
 _RUNS = flags.DEFINE_integer("runs", 200, "Timed ones of each mode.", 1)
 _NUM_THREADS = flags.DEFINE_integer("num_threads", 1, "Of the interpreter.", 1)
@@ -143,16 +143,16 @@ def _together() -> Prepared:
 
 def _exits() -> Prepared:
     """-> trains a network with early exits."""
-    from tta_lite.adaptive.staged import early_exit_file
+    from tta_lite.adaptive.staged import early_exit_file, early_exit_int8
     from tta_lite.export.signatures import PRESETS as JOINED
     from tta_lite.models.outputs import ends_in_softmax
     from tta_lite.tasks.early_exits import ExitsTask
     from tta_lite.tasks.held_out import can_be_parted, held_out
     from tta_lite.transforms.early_exits import add_exits
 
-    if _PRESET.value not in JOINED:
+    if _PRESET.value not in (*JOINED, "int8"):
         raise InputError(
-            f"--preset must be one of {', '.join(JOINED)} for early exits, whose stages share one file. "
+            f"--preset must be one of {', '.join(JOINED)} (one file) and int8 (a file a stage) for early exits. "
             f"Received: {_PRESET.value}"
         )
     _network.check()
@@ -170,8 +170,11 @@ def _exits() -> Prepared:
     def run(place: Path, artifact: Path) -> tuple[Policy, None]:
         trained = _trained(net, joint, place)
         _save(trained, place / "networks" / "exits.keras")
-        stages, content = early_exit_file(trained, _PRESET.value)
-        files = {stages[0].file: content}
+        if _PRESET.value == "int8":
+            stages, files = early_exit_int8(trained, task.calibration(_CALIBRATION.value))
+        else:
+            stages, content = early_exit_file(trained, _PRESET.value)
+            files = {stages[0].file: content}
         logits = not ends_in_softmax(model)
         return _staged(artifact, "early_exit", stages, files, task, model.name, tuning=tuning, logits=logits), None
 

@@ -7,7 +7,8 @@ import pytest
 
 from tests.adaptive.networks import AFTER, classifier, images, with_exits
 from tests.networks import randomised
-from tta_lite.adaptive.staged import cascade_stages, early_exit_file, tuned_modes
+from tta_lite.adaptive.loaded import LoadedStage
+from tta_lite.adaptive.staged import cascade_stages, early_exit_file, early_exit_int8, tuned_modes
 from tta_lite.compat import keras
 from tta_lite.export.joined import join_files, shared_bytes
 from tta_lite.export.runner import load
@@ -93,6 +94,24 @@ def test_smaller_weights_are_shared_too(preset):
     wide = add_exits(classifier(64), ["add"])
     parts = {"whole": wide, "last": keras.Model(wide.input, wide.outputs[-1])}
     assert len(export_signatures(parts, preset)) < 1.06 * len(export_part(wide, preset))
+
+
+def test_int8_stages_are_files_of_their_own_and_answer_as_the_network_does(net):
+    stages, files = early_exit_int8(net, [image[None] for image in images(20)])
+    assert [stage.file for stage in stages] == list(files) == ["stage1.tflite", "stage2.tflite", "stage3.tflite"]
+    loaded = [LoadedStage(stage, load(files[stage.file])) for stage in stages]
+    assert all(edge.dtype == np.int8 for one in loaded for edge in (*one.inputs.values(), *one.outputs.values()))
+    wanted = [np.asarray(scores) for scores in net(images(20))]
+    apart = np.zeros((20, 3))
+    for place, image in enumerate(images(20)):
+        made = {"image": image[None]}
+        for exit_, (stage, one) in enumerate(zip(stages, loaded, strict=True)):
+            found = one.run({argument: made[taken] for argument, taken in stage.inputs.items()})
+            made |= {f"{stage.name}/{name}": values for name, values in found.items()}
+            apart[place, exit_] = np.abs(found["scores"][0] - wanted[exit_][place]).max()
+    # 255 steps from the smallest score to the largest; roundings of the layers before add up to some.
+    assert (apart.max(axis=0) < 0.06 * np.array([np.ptp(scores) for scores in wanted])).all()
+    assert [stage.macs for stage in stages] == [stage.macs for stage in early_exit_file(net)[0]]
 
 
 def test_what_cannot_be_joined_is_refused(exported):

@@ -115,7 +115,7 @@ def test_sizes_and_exits(files, tmp_path, capfd):
         (("--kind=slimmable", "--widths=half"), "--widths must be numbers. Received: half"),
         (("--kind=slimmable", "--widths=2"), "must be different shares between 0 and 1"),
         (("--kind=resolution", "--sizes=9"), "must be different whole numbers below 8"),
-        (("--kind=early_exits", "--exits=relu0", "--preset=int8"), "--preset must be one of"),
+        (("--kind=early_exits", "--exits=relu0", "--preset=int16x8"), "--preset must be one of"),
         (("--kind=early_exits", "--exits=relu0", "--exit_weights=1"), "--exit_weights must be 2. Received: 1"),
         (("--kind=cascade", "--light=light.keras", "--network=lenet_100_50"), "A cascade needs --task, --model"),
         (("--kind=cascade", "--light=light.keras", "--epochs=3"), "--epochs means something only with --kind=slim"),

@@ -19,7 +19,7 @@ from tta_lite.export.runner import TFLitePredictor, load
 from tta_lite.export.signatures import export_part
 from tta_lite.measure.tflite_counting import count_tflite
 from tta_lite.tasks.pckh import bootstrap_interval
-from tta_lite.transforms.early_exits import SCORES, split_stages
+from tta_lite.transforms.early_exits import SCORES, StageModel, split_stages
 from tta_lite.types import InputError
 
 MODEL = "model.tflite"
@@ -34,24 +34,59 @@ def early_exit_file(model: keras.Model, preset: str = "fp32", *, file: str = MOD
       file: what the file will be called.
     """
     stages: list[Stage] = []
-    parts: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     for part in split_stages(model):
         name = part.model.name
-        arguments = [source.replace("/", "_") for source in part.inputs]
-        parts[name] = export_part(part.model, preset, inputs=arguments, outputs=part.outputs)
-        takes_image = IMAGE in part.inputs
-        stages.append(
-            Stage(
-                name=name,
-                file=file,
-                signature=name,
-                inputs=dict(zip(arguments, part.inputs, strict=True)),
-                scores=SCORES,
-                image_shape=tuple(model.input_shape[1:]) if takes_image else None,
-                macs=count_tflite(parts[name]).macs,
-            )
-        )
-    return tuple(stages), join_files(parts)
+        files[name] = export_part(part.model, preset, inputs=_arguments(part), outputs=part.outputs)
+        stages.append(_exit_stage(model, part, file, name, files[name]))
+    return tuple(stages), join_files(files)
+
+
+def early_exit_int8(
+    model: keras.Model, calibration: Sequence[np.ndarray]
+) -> tuple[tuple[Stage, ...], dict[str, bytes]]:
+    """-> the stages of a network with exits in int8, and a file for each: integer presets share no bytes.
+
+    Features go from file to file as real numbers, so that each stage has scales of its own.
+
+    Args:
+      model: of `tta_lite.transforms.early_exits.add_exits`, trained.
+      calibration: training images, each [1, H, W, C] float32, one or more.
+    """
+    stages: list[Stage] = []
+    files: dict[str, bytes] = {}
+    made: list[dict[str, np.ndarray]] = [{IMAGE: image} for image in calibration]
+    for part in split_stages(model):
+        name = part.model.name
+        samples = [[known[source] for source in part.inputs] for known in made]
+        tflite = export_part(
+            part.model, "int8", inputs=_arguments(part), outputs=part.outputs, calibration=samples
+        )  # fmt: skip
+        file = f"{name}.tflite"
+        files[file] = tflite
+        (signature,) = load(tflite).get_signature_list()
+        stages.append(_exit_stage(model, part, file, signature, tflite))
+        for known, given in zip(made, samples, strict=True):
+            found = part.model(given if len(given) > 1 else given[0], training=False)
+            outputs = found if isinstance(found, list) else [found]
+            known |= {f"{name}/{output}": np.asarray(one) for output, one in zip(part.outputs, outputs, strict=True)}
+    return tuple(stages), files
+
+
+def _arguments(part: StageModel) -> list[str]:
+    return [source.replace("/", "_") for source in part.inputs]
+
+
+def _exit_stage(model: keras.Model, part: StageModel, file: str, signature: str, tflite: bytes) -> Stage:
+    return Stage(
+        name=part.model.name,
+        file=file,
+        signature=signature,
+        inputs=dict(zip(_arguments(part), part.inputs, strict=True)),
+        scores=SCORES,
+        image_shape=tuple(model.input_shape[1:]) if IMAGE in part.inputs else None,
+        macs=count_tflite(tflite).macs,
+    )
 
 
 def cascade_stages(files: Mapping[str, bytes]) -> tuple[Stage, ...]:

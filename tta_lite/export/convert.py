@@ -98,21 +98,24 @@ def convert_function(function: Any, conversion: Conversion) -> bytes:
     return _run(tf.lite.TFLiteConverter([function], None), conversion)
 
 
-def convert_calibrated(function: Any, images: Sequence[np.ndarray], name: str) -> bytes:
-    """-> int8 by TensorFlow's own calibrator, for a network with fake quantisation that is not of this house.
+def convert_calibrated(function: Any, images: Sequence[np.ndarray | Sequence[np.ndarray]], name: str) -> bytes:
+    """-> int8 by TensorFlow's own calibrator: of fake quantisation that is not of this house, or of a part of a network.
 
-    Where the fake quantisation leaves a tensor without a range, the images fix it.
+    Where fake quantisation leaves a tensor without a range, the images fix it.
 
     Args:
-      function: concrete, of one image.
-      images: each [1, H, W, C] float32.
+      function: concrete, of one image or of several tensors.
+      images: each [1, H, W, C] float32, or one such for each argument.
       name: of the network, for messages.
 
     Raises:
       InputError: it holds an op that TFLite has not.
     """
     converter = tf.lite.TFLiteConverter([function], None)
-    converter.representative_dataset = lambda: ([np.asarray(image, np.float32)] for image in images)
+    converter.representative_dataset = lambda: (
+        [np.asarray(one, np.float32) for one in (image if isinstance(image, (list, tuple)) else [image])]
+        for image in images
+    )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     try:
         return _run(converter, CONVERSIONS["quantization_aware"])

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tta_lite.compat import keras
-from tta_lite.export.convert import CONVERSIONS, convert
+from tta_lite.export.convert import CONVERSIONS, convert, convert_calibrated
 from tta_lite.export.joined import join_files
 from tta_lite.export.signature import set_signature
 from tta_lite.types import InputError
@@ -37,19 +38,25 @@ def export_signatures(models: Mapping[str, keras.Model], preset: str = "fp32") -
 
 
 def export_part(
-    model: keras.Model, preset: str = "fp32", *, inputs: Sequence[str] = (), outputs: Sequence[str] = ()
+    model: keras.Model,
+    preset: str = "fp32",
+    *,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    calibration: Sequence[Sequence[np.ndarray]] = (),
 ) -> bytes:
     """-> a file of one model with any number of inputs and outputs, as it goes into that of `export_signatures`.
 
     Args:
-      model, preset: as there.
+      model, preset: as there; with `calibration` also ``int8``, which is a file of its own.
       inputs: names of the inputs, in the model's order; those that Keras gives them, if none are given.
       outputs: the same of the outputs.
+      calibration: examples of ``int8``, each with an array [1, ...] float32 for each input.
     """
-    if preset not in PRESETS:
+    if (preset == "int8") != bool(calibration) or preset not in (*PRESETS, "int8"):
         raise InputError(
-            f"Several signatures over shared weights are exported with one of {', '.join(PRESETS)}. "
-            f"Received: {preset!r}"
+            f"Several signatures over shared weights are exported with one of {', '.join(PRESETS)}, and a part alone "
+            f"with int8 and calibration images. Received: {preset!r} with {len(calibration)}"
         )
     shapes = [(1, *tensor.shape[1:]) for tensor in model.inputs]
     if any(None in shape for shape in shapes):
@@ -63,6 +70,7 @@ def export_part(
 
     specs = [tf.TensorSpec(shape, tf.float32, name=f"input_{place}") for place, shape in enumerate(shapes)]
     function: Any = tf.function(run, autograph=False).get_concrete_function(*specs)
-    return set_signature(
-        convert(function, preset, model.name), inputs or model.input_names, outputs or model.output_names
+    tflite = (
+        convert_calibrated(function, calibration, model.name) if calibration else convert(function, preset, model.name)
     )
+    return set_signature(tflite, inputs or model.input_names, outputs or model.output_names)
