@@ -243,7 +243,10 @@ class ManyInOne(keras.Model):
                 apart = self._distance(answers, tf.cast(found, tf.float32))
             else:
                 apart = self.loss.call(y, found)
-            loss = mean_of_examples(apart, sample_weight)
+            apart = tf.reduce_mean(tf.reshape(apart, [tf.shape(apart)[0], -1]), axis=1)
+            if sample_weight is not None:
+                apart *= tf.cast(tf.reshape(sample_weight, [-1]), apart.dtype)
+            loss = tf.reduce_mean(apart)
             shared_loss = loss / tf.distribute.get_strategy().num_replicas_in_sync
         one.mean.update_state(loss)
         gradients = filled(tape.gradient(shared_loss, variables), variables)
@@ -272,14 +275,6 @@ def checked(optimizer: Any, loss: Any) -> tuple[keras.optimizers.Optimizer, kera
             "Networks that share weights learn in float32 or bfloat16. Received: a float16 optimizer's loss scale"
         )
     return optimizer, loss
-
-
-def mean_of_examples(losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
-    """[B, ...] -> the mean over the batch, each example by its weight."""
-    losses = tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)
-    if sample_weight is not None:
-        losses *= tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)
-    return tf.reduce_mean(losses)
 
 
 def filled(gradients: Sequence[tf.Tensor | None], variables: Sequence[tf.Variable]) -> list[tf.Tensor]:

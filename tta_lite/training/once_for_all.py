@@ -19,7 +19,7 @@ import tensorflow as tf
 from tta_lite.compat import keras
 from tta_lite.training.distillation import Distillation
 from tta_lite.training.elastic_network import ElasticNetwork
-from tta_lite.training.many_in_one import checked, filled, mean_of_examples
+from tta_lite.training.many_in_one import checked, filled
 from tta_lite.transforms.elastic.find import elastic_space
 from tta_lite.transforms.elastic.space import ElasticSpace, Setting
 from tta_lite.transforms.rewrite import rewrite
@@ -195,7 +195,7 @@ class OnceForAll(keras.Model):
                     apart = self._distance(taught, tf.cast(found, tf.float32))
                 else:
                     apart = self.loss.call(y, found)
-                apart = mean_of_examples(apart, sample_weight)
+                apart = _mean_of_examples(apart, sample_weight)
                 shared = apart / tf.distribute.get_strategy().num_replicas_in_sync
             more = filled(tape.gradient(shared, variables), variables)
             return turn + 1, lost + apart, *(a + b for a, b in zip(before, more, strict=True))
@@ -263,3 +263,11 @@ class OnceForAll(keras.Model):
         seed = tf.stack([tf.constant(self.seed, tf.int64), self._steps * 1024 + tf.cast(turn, tf.int64)])
         places = tf.random.stateless_uniform(self._open.shape, seed) * tf.cast(self._open, tf.float32)
         return tf.minimum(tf.cast(places, tf.int32), self._open - 1)
+
+
+def _mean_of_examples(losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
+    """[B, ...] -> the mean over the batch, each example by its weight."""
+    losses = tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)
+    if sample_weight is not None:
+        losses *= tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)
+    return tf.reduce_mean(losses)
