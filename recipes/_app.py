@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import TextIO
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TextIO
 
-from absl import app, logging
+from absl import app, flags, logging
 
 from tta_lite.types import InputError
 
@@ -51,6 +51,11 @@ def guarded(main: Callable[[Sequence[str]], None], argv: Sequence[str], *, words
         )
         return USER_MISTAKE
     return 0
+
+
+def defaults(holders: Iterable[flags.FlagHolder[Any]]) -> dict[str, Any]:
+    """-> what each flag is if it is not given, see `RunFolder.open`."""
+    return {holder.name: holder.default for holder in holders}
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from recipes import _app
+
 if TYPE_CHECKING:
     from tta_lite.report.run_folder import RunFolder
 
@@ -37,4 +39,5 @@ def open_folder(
     from tta_lite.report.run_folder import RunFolder
 
     values = {holder.name: holder.value for holder in holders}
-    return RunFolder.open(OUT.value, describe_run(values, recipe=recipe, seed=seed), display_flags=display_flags)
+    record = describe_run(values, recipe=recipe, seed=seed)
+    return RunFolder.open(OUT.value, record, display_flags=display_flags, defaults=_app.defaults(holders))

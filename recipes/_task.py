@@ -29,6 +29,12 @@ PIXELS = flags.DEFINE_enum(
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Examples a training step; a task of your own has its own.", 1)
 MIRROR = flags.DEFINE_bool("mirror", True, "image_folder: a mirrored picture is of the same class.")
 FLIP_TEST = flags.DEFINE_bool("flip_test", False, "pose: score the mean of a picture and its mirror image.")
+HOLDOUT = flags.DEFINE_integer(
+    "holdout",
+    None,
+    "So many training examples are not learnt from, and scored in place of the test part: to choose among networks.",
+    0,
+)
 SEED = flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", 0, 2**32 - 1)
 
 FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
@@ -48,6 +54,18 @@ def refuse(when: str, *holders: flags.FlagHolder[Any]) -> None:
 
 def find(model: keras.Model | Edges, *, pixels: str | None = None) -> Task:
     """-> the task that the flags name; without --pixels, with `pixels`."""
+    return with_holdout(find_whole(model, pixels=pixels))
+
+
+def with_holdout(task: Task) -> Task:
+    """-> the task that is scored on examples that --holdout sets aside; the same one without it."""
+    from tta_lite.tasks.held_out import held_out
+
+    return held_out(task, HOLDOUT.value) if HOLDOUT.value else task
+
+
+def find_whole(model: keras.Model | Edges, *, pixels: str | None = None) -> Task:
+    """-> the task that the flags name, scored on its test part whatever --holdout says."""
     from tta_lite.tasks.find import find_task
 
     assert TASK.value is not None

@@ -15,6 +15,7 @@ same `--out` goes on where a killed run stopped.
 from __future__ import annotations
 
 import datetime
+import functools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,11 +94,12 @@ def main(argv: Sequence[str]) -> None:
     # A folder keeps its flags for good: a mistake must not get into a new one.
     if not Path(out, RECIPE).exists():
         case_study.check(study, task_for)
+    open_folder = functools.partial(RunFolder.open, display_flags=DISPLAY_FLAGS, defaults=_app.defaults(_FLAGS))
     if not chief:
         worker = f"worker_{get_strategy(_STRATEGY.value).cluster_resolver.task_id}"
-        case_study.train_only(study, task_for, RunFolder.open(f"{out}/{worker}", recipe, display_flags=DISPLAY_FLAGS))
+        case_study.train_only(study, task_for, open_folder(f"{out}/{worker}", recipe))
         return
-    folder = RunFolder.open(out, recipe, display_flags=DISPLAY_FLAGS)
+    folder = open_folder(out, recipe)
     print(f"run folder: {out}", flush=True)
     for notice in folder.notices:
         print(notice, flush=True)

@@ -150,7 +150,7 @@ def main(argv: Sequence[str]) -> None:
     if _timing.LATENCY_MODEL.value:
         values["latency_model_sha256"] = digest(_timing.LATENCY_MODEL.value)
     recipe = describe_run(values, recipe="guideline", seed=_task.SEED.value)
-    folder = RunFolder.open(_OUT.value, recipe, display_flags=DISPLAY_FLAGS)
+    folder = RunFolder.open(_OUT.value, recipe, display_flags=DISPLAY_FLAGS, defaults=_app.defaults(_FLAGS))
     print(f"run folder: {_OUT.value}", flush=True)
     for notice in folder.notices:
         print(notice, flush=True)

@@ -46,6 +46,9 @@ _PRUNER = flags.DEFINE_enum("pruner", "median", ("median", "halving", "none"), "
 _TRIALS = flags.DEFINE_integer("trials", 50, "Different networks, over all workers.", 1)
 _MAX_HOURS = flags.DEFINE_float("max_hours", None, "Then it stops, to go on with the same command.")
 _EPOCHS = flags.DEFINE_integer("epochs", 2, "Of a trial's training.", 1)
+_TRIAL_EXAMPLES = flags.DEFINE_integer(
+    "trial_examples", None, "A trial's epoch has so many of the training examples, the same ones for all.", 1
+)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; it falls to a tenth at 9/14 and 12/14.")
 _FINALISTS = flags.DEFINE_integer("finalists", 3, "So many of the best are trained in full.", 0)
 _FINAL_EPOCHS = flags.DEFINE_integer("final_epochs", 30, "Of a full training.", 1)
@@ -60,6 +63,9 @@ _STUDY = flags.DEFINE_string("study", "search", "Its name in the storage.")
 _WORKER = flags.DEFINE_bool("worker", False, "Take part in a search that has begun; its flags are read there.")
 _BOARD = _timing.define_board()
 _LANGUAGE = flags.DEFINE_enum("language", "en", ("en", "ko"), "Of table.md and the plot.")
+
+# Of the training examples, where --holdout does not say how many.
+HELD_OUT_ONE_OF = 10
 
 # A storage's address may hold a password, which is written nowhere.
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder) and value is not _STORAGE]
@@ -116,9 +122,11 @@ def main(argv: Sequence[str]) -> None:
     )  # fmt: skip
     folder = _run.open_folder("search", _FLAGS, seed=seed, display_flags=_MAY_CHANGE)
     say = LANGUAGES[_LANGUAGE.value]
+    whole = Tasks(lambda model, pixels: _task.find_whole(model, pixels=pixels))
     trainer = Trainer(
-        subject, Tasks(), latency_of, FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=seed), folder.path,
-        None if seconds == math.inf else began + seconds,
+        subject, Tasks(lambda model, pixels: _for_trials(whole(model, pixels))), latency_of,
+        FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=seed), folder.path,
+        None if seconds == math.inf else began + seconds, final_task_for=whole,
     )  # fmt: skip
     report = SearchReport(folder, goal, trainer.metrics, say)
     found = run_search(
@@ -133,9 +141,14 @@ def main(argv: Sequence[str]) -> None:
 
 
 class Tasks:
-    """Tasks by the edges of a network: data that is known here is read once for all networks of one size."""
+    """Tasks by the edges of a network: one is made for all networks of one size.
 
-    def __init__(self) -> None:
+    Args:
+      find: (network, what it expects of its pixels) -> its task.
+    """
+
+    def __init__(self, find: Callable[[Any, str | None], Any]) -> None:
+        self._find = find
         self._known: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, model: Any, pixels: str | None) -> Any:
@@ -145,11 +158,22 @@ class Tasks:
 
         if (_TASK.value or "").partition(":")[0] not in ("image_folder", "pose", *ARRAYS):
             # A task of the user's own gets each network.
-            return _task.find(model, pixels=pixels)
+            return self._find(model, pixels)
         key = (model.input_shape, model.output_shape, ends_in_softmax(model), pixels)
         if key not in self._known:
-            self._known[key] = _task.find(model, pixels=pixels)
+            self._known[key] = self._find(model, pixels)
         return self._known[key]
+
+
+def _for_trials(task: Any) -> Any:
+    """-> what trials learn from, and are scored on: not the test part, where examples can be held out."""
+    from tta_lite.tasks.held_out import can_be_parted, held_out, learning_from
+
+    if _task.HOLDOUT.value is None and can_be_parted(task):
+        task = held_out(task, max(1, len(task.train) // HELD_OUT_ONE_OF))
+    else:
+        task = _task.with_holdout(task)
+    return task if _TRIAL_EXAMPLES.value is None else learning_from(task, _TRIAL_EXAMPLES.value)
 
 
 def _latency() -> Callable[[Any], tuple[float, str]]:
@@ -193,8 +217,8 @@ def _read_flags() -> None:
 _TASK = _task.TASK
 # What a trial's figures hang on, whoever makes them.
 _ALIKE = (
-    _EPOCHS, _LEARNING_RATE, _task.PIXELS, _task.BATCH_SIZE, _task.MIRROR, _task.FLIP_TEST, _INPUT_SIZE,
-    _timing.NUM_THREADS, _REFERENCE_MS,
+    _EPOCHS, _TRIAL_EXAMPLES, _LEARNING_RATE, _task.PIXELS, _task.HOLDOUT, _task.BATCH_SIZE, _task.MIRROR,
+    _task.FLIP_TEST, _INPUT_SIZE, _timing.NUM_THREADS, _REFERENCE_MS,
 )  # fmt: skip
 
 

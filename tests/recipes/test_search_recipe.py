@@ -38,7 +38,12 @@ def test_a_search_its_second_half_and_a_worker(run, tmp_path):
     (place,) = (tmp_path / "run/steps").iterdir()
     assert place.name == f"00-trial-{final['trial']}"
     assert {"model.keras", "model.tflite", "report.json", "point.json"} <= {file.name for file in place.iterdir()}
+    # Trials: on ten of the hundred that they could have learnt from; the finalist: on the test part.
+    of_ten = [one["accuracy"] / 10 for one in record["trials"] if one["state"] == "done"]
+    assert of_ten == pytest.approx([round(one) for one in of_ten])
     report = json.loads((place / "report.json").read_text())
+    right = report["accuracy"] / 100 * 1697  # of 1797 digits
+    assert right == pytest.approx(round(right))
     assert 0 < report["accuracy"] <= 100 and report["size_bytes"] == (place / "model.tflite").stat().st_size
     # Nothing is trained again, and more is added to what is there: by a worker that knows nothing but the storage.
     code, out, err = run(*words, "--trials=3", f"--out={tmp_path}/run")

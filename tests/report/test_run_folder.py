@@ -102,6 +102,16 @@ def test_other_flags_are_refused_and_all_named(tmp_path):
     assert json.loads((tmp_path / "recipe.json").read_text()) == RECIPE
 
 
+def test_a_flag_that_an_older_version_did_not_have_counts_as_its_default(tmp_path):
+    RunFolder.open(tmp_path, RECIPE)
+    newer = {"width": 1.0, "epochs": 9, "parts": ()}
+    assert RunFolder.open(tmp_path, changed(width=1.0, parts=[]), defaults=newer).recipe == RECIPE
+    refused = (({"width": 0.5}, "--width: expected 1.0, received 0.5"), ({"epochs": 9}, "--epochs: expected 3"))
+    for flags, words in refused:
+        with pytest.raises(InputError, match=words):
+            RunFolder.open(tmp_path, changed(**flags), defaults=newer)
+
+
 def test_flags_of_display_may_differ(tmp_path):
     RunFolder.open(tmp_path, RECIPE)
     with pytest.raises(InputError, match="progress"):

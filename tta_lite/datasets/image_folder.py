@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,12 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def subset(self, places: np.ndarray | Sequence[int]) -> ImageSet:
+        """-> the pictures at `places` ([M] int), in that order."""
+        files = tuple(self.files[int(place)] for place in places)
+        labels = self.labels[np.asarray(places, np.int64)]
+        return dataclasses.replace(self, files=files, labels=labels, load=CachedLoader(files))
 
 
 def read_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -70,6 +71,11 @@ class PictureArrays:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def subset(self, places: np.ndarray | Sequence[int]) -> PictureArrays:
+        """-> the pictures at `places` ([M] int), in that order."""
+        index = np.asarray(places, np.int64)
+        return dataclasses.replace(self, pictures=self.pictures[index], labels=self.labels[index])
 
     def load(self, index: int) -> np.ndarray:
         """-> [H, W, 3] uint8; a grey picture has three equal channels.

@@ -30,13 +30,22 @@ class RunFolder:
         self.notices: list[str] = []
 
     @classmethod
-    def open(cls, path: str | Path, recipe: Mapping[str, Any], *, display_flags: Iterable[str] = ()) -> RunFolder:
+    def open(
+        cls,
+        path: str | Path,
+        recipe: Mapping[str, Any],
+        *,
+        display_flags: Iterable[str] = (),
+        defaults: Mapping[str, Any] | None = None,
+    ) -> RunFolder:
         """Creates the folder, or resumes the run that it holds.
 
         Args:
           path: the folder.
           recipe: see `tta_lite.report.environment.describe_run`; its ``flags`` and ``seed`` decide what is resumed.
           display_flags: names of flags that steer only what is shown, and may differ from the first run's.
+          defaults: flag -> its default, for those that a run of an older version did not know: it counts as one that
+            had the default.
 
         Raises:
           InputError: the folder holds another run; names every flag that differs.
@@ -61,7 +70,9 @@ class RunFolder:
             folder.write_json(RECIPE, received)
             return folder
         folder.recipe = _read_recipe(file)
-        _check_same_run(file, folder.recipe, received, frozenset(display_flags))
+        known = json.loads(to_json_text(dict(defaults or {})))
+        older = {**folder.recipe, "flags": {**known, **folder.recipe["flags"]}}
+        _check_same_run(file, older, received, frozenset(display_flags))
         folder.notices += _changes(folder.recipe, received)
         return folder
 

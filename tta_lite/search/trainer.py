@@ -71,13 +71,15 @@ class Trainer:
 
     Attributes:
       subject: what is searched.
-      task_for: (network, what it expects of its pixels) -> data, loss and metric.
+      task_for: (network, what it expects of its pixels) -> data, loss and metric of a trial.
       latency_of: network -> (milliseconds, source).
       settings: of the short training of a trial; each point has its own seed, made of this one and the point.
       folder: gets ``trials/<point>/``.
       deadline: of `time.monotonic`, at which a training stops to go on later; None: there is none.
       write: where progress lines go; standard error if None.
       metrics: the names of what was scored so far; a task says it with its first score.
+      final_task_for: as `task_for`, of a full training; None: the same. Trials that are scored on examples held out of
+        the training part leave the test part for the networks that they chose.
     """
 
     subject: Subject
@@ -88,6 +90,7 @@ class Trainer:
     deadline: float | None = None
     write: Callable[[str], Any] | None = None
     metrics: set[str] = dataclasses.field(default_factory=set)
+    final_task_for: Callable[[keras.Model, str | None], Task] | None = None
 
     def __call__(self, point: Point, report: Any) -> Measured:
         """-> what was measured of a point: the accuracy after a short training, the latency of its file.
@@ -135,7 +138,7 @@ class Trainer:
             return Report.from_json(_read(folder / REPORT))
         keras.backend.clear_session()
         model, full = self._build(trial.point)
-        task = self.task_for(model, self.subject.pixels(full))
+        task = (self.final_task_for or self.task_for)(model, self.subject.pixels(full))
         settings = dataclasses.replace(self.settings, epochs=epochs)
         trained, _ = self._fit(model, task, settings, folder / FINAL, trial.point, None)
         with atomic_path(folder / MODEL) as temporary:
