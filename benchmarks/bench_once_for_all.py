@@ -4,19 +4,21 @@
 
 The 1,797 digits of UCI (8 x 8; scikit-learn has them): 1,200 to learn from, 597 to score. Each seed trains one small
 network in the manner of MobileNetV3 (two stages of a block that changes the shape and two residual ones; kernels of
-5 x 5; squeeze-and-excite in the second) by progressive shrinking, and some networks within it alone, with as many
-epochs, the same start, examples and order, Adam and a rate that falls by one cosine. A row a setting: accuracy, its
-points above the network alone with the 95 % interval of the paired differences over the seeds (Student's t), MACs, the
-float32 file, and its latency through LiteRT, all files timed in turn. A seed is a file in --out: a run that was stopped
-goes on.
+5 x 5; squeeze-and-excite in the second) by progressive shrinking, and some networks within it alone, from the same
+start, with Adam and a rate that falls by one cosine. A row a setting: accuracy, its points above the network alone with
+the 95 % interval of the paired differences over the seeds (Student's t), MACs, the float32 file, and its latency by
+LiteRT, all files timed in turn; above it what both took. A seed is two files in --out: a run that was stopped goes on.
+About three minutes of one core a seed.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,9 @@ STAGES = 2
 
 _OUT = flags.DEFINE_string("out", None, "A folder.", required=True)
 _SEEDS = flags.DEFINE_integer("seeds", 3, "How many; 1 has no intervals.", 1)
-_PHASES = flags.DEFINE_list("phases", ["6", "3", "3", "8"], "Epochs: full, kernel, depth, width. Together: alone.")
+_PHASES = flags.DEFINE_list("phases", ["8", "4", "4", "14"], "Epochs: full, kernel, depth, width.")
+_SANDWICH = flags.DEFINE_bool("sandwich", True, "The smallest network learns in each step.")
+_EPOCHS = flags.DEFINE_integer("epochs", 20, "Of each network alone.", 1)
 _RATE = flags.DEFINE_float("learning_rate", 5e-3, "Of Adam; it falls to 0 by a cosine.", 0)
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Examples a step.", 2)
 _DRAWN = flags.DEFINE_integer("drawn", 4, "Settings by chance whose batch norms are looked at.", 1)
@@ -78,6 +82,11 @@ def _normed(x: tf.Tensor, name: str, *, act: bool) -> tf.Tensor:
     return L.ReLU(6.0, name=f"{name}_act")(x) if act else x
 
 
+def space_of(model: keras.Model) -> ElasticSpace:
+    """-> what is elastic in it."""
+    return elastic_space(model, round_to=4, floor=4)
+
+
 def chosen(space: ElasticSpace) -> dict[str, Setting]:
     """-> settings across the range: each direction alone, and all of them."""
     kernels, depths, widths = len(space.kernels), len(space.stages), len(space.widths)
@@ -89,72 +98,106 @@ def chosen(space: ElasticSpace) -> dict[str, Setting]:
     }
 
 
-def seed_of(seed: int) -> dict:
-    """-> setting -> what was reached, together and alone; from its file if it is there."""
-    out = Path(_OUT.value)
-    path = out / f"seed-{seed}.json"
-    each = [int(count) for count in _PHASES.value]
-    given = {"phases": each, "rate": _RATE.value, "batch_size": _BATCH.value, "filters": _FILTERS.value}
-    if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["given"] != given:
-            raise InputError(f"--out must be of the same flags. Received: {path} of {found['given']}")
-        return found
-    learn, test = read_digits()
-    pictures, others = (np.float32(part.pictures) / np.float32(127.5) - 1 for part in (learn, test))
-    labels, wanted = (np.asarray(part.labels) for part in (learn, test))
-    shrinking = ProgressiveShrinking(phases(*each))
-    rng, steps = np.random.default_rng(seed), TRAIN // _BATCH.value
-    order = np.concatenate([rng.permutation(TRAIN)[: steps * _BATCH.value] for _ in range(shrinking.epochs)])
-    data = tf.data.Dataset.from_tensor_slices((pictures[order], labels[order])).batch(_BATCH.value).repeat()
-    batches = [pictures[at : at + 200] for at in range(0, TRAIN, 200)]
+@dataclasses.dataclass(frozen=True)
+class Seed:
+    """What all trainings of a seed share."""
 
-    def trained(model: Any, callbacks: Sequence = ()) -> Any:
-        rate = keras.optimizers.schedules.CosineDecay(_RATE.value, steps * shrinking.epochs)
+    number: int
+
+    def start(self) -> keras.Model:
+        """-> the network before it has learnt."""
+        keras.utils.set_random_seed(self.number)
+        return network()
+
+    def trained(self, model: Any, epochs: int, callbacks: Sequence = ()) -> Any:
+        """-> the model, after so many epochs in the order of the seed."""
+        rng, steps = np.random.default_rng(self.number), TRAIN // _BATCH.value
+        pictures, labels = _scaled(0)
+        order = np.concatenate([rng.permutation(TRAIN)[: steps * _BATCH.value] for _ in range(epochs)])
+        data = tf.data.Dataset.from_tensor_slices((pictures[order], labels[order])).batch(_BATCH.value)
+        rate = keras.optimizers.schedules.CosineDecay(_RATE.value, steps * epochs)
         model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        model.fit(
-            data, epochs=shrinking.epochs, steps_per_epoch=steps, callbacks=list(callbacks), shuffle=False, verbose=0
-        )
+        # As one data set, whose order goes on from epoch to epoch.
+        model.fit(data.repeat(), epochs=epochs, steps_per_epoch=steps, callbacks=list(callbacks), verbose=0)
         return model
 
-    def accuracy(model: keras.Model) -> float:
-        return 100 * float((np.argmax(model(others, training=False), axis=-1) == wanted).mean())
+    def kept(self, name: str, given: dict, make: Callable[[], dict]) -> dict:
+        """-> what a training gave; from its file if it is there."""
+        path = Path(_OUT.value) / f"{name}-{self.number}.json"
+        given = {"rate": _RATE.value, "batch_size": _BATCH.value, "filters": _FILTERS.value, **given}
+        if path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["given"] != given:
+                raise InputError(f"--out must be of the same flags. Received: {path} of {found['given']}")
+            return found
+        found = {"given": given, **make()}
+        atomic_write(path, to_json_text(found, indent=1))
+        keras.backend.clear_session()
+        return found
 
-    began = time.process_time()
-    keras.utils.set_random_seed(seed)
-    model = network()
-    many = trained(OnceForAll(model, elastic_space(model, round_to=4, floor=4), seed=seed), [shrinking])
-    spent = time.process_time() - began
-    settings = chosen(many.space)
-    many.choose(settings.values())
-    many.recalibrate(batches)
-    modes: dict[str, dict] = {}
-    for name, setting in settings.items():
-        net = many.network(setting)
-        began = time.process_time()
-        # Its start is the large network's, as it is in the form.
-        keras.utils.set_random_seed(seed)
-        alone = trained(extract(network(), many.space, setting))
-        modes[name] = {
-            "setting": str(setting), "together": accuracy(net), "alone": accuracy(alone), "macs": count(net).macs,
-            "processor_s": time.process_time() - began,
-        }  # fmt: skip
-        if seed == 0:
-            atomic_write(out / f"{setting}.tflite", export_tflite(net, FP32))
-        print(f"# seed {seed}, {name}: {modes[name]['together']:.1f}, alone {modes[name]['alone']:.1f}", flush=True)
-    # What is drawn from the space and not chosen, without and with statistics of its own.
-    rng = np.random.default_rng(seed)
-    drawn = [many.space.sample(rng) for _ in range(_DRAWN.value)]
-    before = []
-    for one in drawn:
-        with many.at(one):
-            before.append(accuracy(many))
-    many.recalibrate(batches, drawn)
-    after = [accuracy(many.network(one)) for one in drawn]
-    found = {"given": given, "modes": modes, "processor_s": spent, "drawn": [before, after], "size": many.space.size()}
-    atomic_write(path, to_json_text(found, indent=1))
-    keras.backend.clear_session()
-    return found
+    def once(self) -> dict:
+        """-> what the once-for-all network reached; its files if it is the first."""
+        each = [int(count) for count in _PHASES.value]
+
+        def make() -> dict:
+            began = time.process_time()
+            shrinking, model = ProgressiveShrinking(phases(*each)), self.start()
+            many = OnceForAll(model, space_of(model), sandwich=_SANDWICH.value, seed=self.number)
+            self.trained(many, shrinking.epochs, [shrinking])
+            spent = time.process_time() - began
+            batches = [_scaled(0)[0][at : at + 200] for at in range(0, TRAIN, 200)]
+            settings = chosen(many.space)
+            many.choose(settings.values())
+            many.recalibrate(batches)
+            modes = {}
+            for name, setting in settings.items():
+                net = many.network(setting)
+                modes[name] = {"setting": str(setting), "accuracy": accuracy(net), "macs": count(net).macs}
+                if self.number == 0:
+                    atomic_write(Path(_OUT.value) / f"{setting}.tflite", export_tflite(net, FP32))
+            # What is drawn and not chosen, without and with statistics of its own.
+            rng = np.random.default_rng(self.number)
+            drawn = [many.space.sample(rng) for _ in range(_DRAWN.value)]
+            before = []
+            for one in drawn:
+                with many.at(one):
+                    before.append(accuracy(many))
+            many.recalibrate(batches, drawn)
+            after = [accuracy(many.network(one)) for one in drawn]
+            print(
+                f"# seed {self.number}: " + ", ".join(f"{k} {m['accuracy']:.1f}" for k, m in modes.items()), flush=True
+            )
+            return {"modes": modes, "processor_s": spent, "drawn": [before, after], "size": many.space.size()}
+
+        return self.kept("once", {"phases": each, "sandwich": _SANDWICH.value}, make)
+
+    def alone(self) -> dict:
+        """-> what the networks reached that were trained alone."""
+
+        def make() -> dict:
+            space = space_of(self.start())
+            reached = {}
+            began = time.process_time()
+            for name, setting in chosen(space).items():
+                # Its start is the large network's, as it is in the form.
+                reached[name] = accuracy(self.trained(extract(self.start(), space, setting), _EPOCHS.value))
+                print(f"# seed {self.number}, alone: {name} {reached[name]:.1f}", flush=True)
+            return {"reached": reached, "processor_s": time.process_time() - began}
+
+        return self.kept("alone", {"epochs": _EPOCHS.value}, make)
+
+
+@functools.cache
+def _scaled(part: int) -> tuple[np.ndarray, np.ndarray]:
+    """-> pictures in -1..1 and classes, of what is learnt from (0) or scored (1)."""
+    found = read_digits()[part]
+    return np.float32(found.pictures) / np.float32(127.5) - 1, np.asarray(found.labels)
+
+
+def accuracy(model: Any) -> float:
+    """-> in percent, on the test part."""
+    pictures, labels = _scaled(1)
+    return 100 * float((np.argmax(model(pictures, training=False), axis=-1) == labels).mean())
 
 
 def main(argv: Sequence[str]) -> None:
@@ -162,14 +205,15 @@ def main(argv: Sequence[str]) -> None:
     del argv
     out = Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
-    found = [seed_of(seed) for seed in range(_SEEDS.value)]
+    seeds = [Seed(number) for number in range(_SEEDS.value)]
+    found, alone = zip(*[(seed.once(), seed.alone()) for seed in seeds], strict=True)
     modes = found[0]["modes"]
     files = {name: out / f"{mode['setting']}.tflite" for name, mode in modes.items()}
     timed = benchmark_together(files, num_threads=1, rounds=5, num_runs=200, min_secs=0.2)
     speedups = timed.speedups("full")
     print(f"\n{summary()}; {timed['full'].measured_on}; {len(found)} seeds, epochs {found[0]['given']['phases']}")
-    together, alone = found[0]["processor_s"], sum(mode["processor_s"] for mode in modes.values())
-    print(f"{found[0]['size']:,} settings; processor seconds: {together:.0f} together, {alone:.0f} the networks alone")
+    spent, other = (np.mean([one["processor_s"] for one in each]) for each in (found, alone))
+    print(f"{found[0]['size']:,} settings; processor seconds a seed: {spent:.0f}; the networks alone: {other:.0f}")
     before, after = (np.mean([one["drawn"][place] for one in found]) for place in range(2))
     print(
         f"{_DRAWN.value} settings drawn a seed: {before:.1f} % with the largest's statistics, {after:.1f} % with own\n"
@@ -177,7 +221,8 @@ def main(argv: Sequence[str]) -> None:
     print("| setting | MACs | accuracy, % | points above it alone (95 % interval) | times as fast | file, KB |")
     print("|---|---:|---:|---:|---:|---:|")
     for name, mode in modes.items():
-        reached, without = (np.array([one["modes"][name][what] for one in found]) for what in ("together", "alone"))
+        reached = np.array([one["modes"][name]["accuracy"] for one in found])
+        without = np.array([one["reached"][name] for one in alone])
         apart = reached - without
         interval = ""
         if len(apart) > 1:

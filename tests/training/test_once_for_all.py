@@ -126,12 +126,24 @@ def test_the_space_is_what_the_graph_has(many):
     assert len({space.check(one) for one in equal}) == 1
 
 
+def macs_by_hand(setting):
+    """-> of the stem, the classes, and each block: expansion, depthwise kernel, projection, squeeze-and-excite."""
+    total = 36 * 9 * 2 * 4 + 4 * 3
+    for number, (size, share) in enumerate(zip(setting.kernels, setting.widths, strict=True)):
+        if number <= setting.depths[0]:
+            kept = int(8 * share)
+            total += (36 if number == 0 else 9) * 4 * kept + 9 * size**2 * kept + 9 * kept * 4
+            total += 2 * kept * 2 if number == 2 else 0
+    return total
+
+
 @given(levels=st.tuples(*[st.integers(0, 1)] * 3, st.integers(0, 2), *[st.integers(0, 1)] * 3))
 @settings(max_examples=4, deadline=None)
 def test_masks_are_the_small_network(many, levels):
-    """In training by hand, and as a network of its own; in inference as a network of its own."""
+    """In training by hand, and as a network of its own; in inference as a network of its own, whose MACs are its."""
     setting = many.space.setting(levels)
     small = many.network(setting)
+    assert count(small).macs == macs_by_hand(setting)
     with many.at(setting):
         answers, learning = many(X, training=False), many.masked(X, training=True)
     np.testing.assert_allclose(learning, by_hand(many, X, setting), atol=2e-5)
@@ -139,22 +151,6 @@ def test_masks_are_the_small_network(many, levels):
     np.testing.assert_allclose(small(X, training=False), answers, atol=2e-5)
     np.testing.assert_allclose(small(X, training=True), learning, atol=2e-5)
     assert many.space.setting(many.space.levels(setting)) == setting
-
-
-def test_macs_are_those_of_the_small_layers(many):
-    def macs(kernels, depth, kept):
-        stem, scores, total = 36 * 9 * 2 * 4, 4 * 3, 0
-        for number in range(1 + depth):
-            before = 36 if number == 0 else 9
-            total += before * 4 * kept + 9 * kernels**2 * kept + 9 * kept * 4
-        return stem + scores + total + (2 * kept * 2 if depth == 2 else 0)
-
-    for setting, wanted in (
-        (many.space.largest, macs(5, 2, 8)),
-        (many.space.smallest, macs(3, 0, 4)),
-        (Setting((3, 3, 3), (2,), (0.5, 0.5, 0.5)), macs(3, 2, 4)),
-    ):
-        assert count(many.network(setting)).macs == wanted, str(setting)
 
 
 def test_a_kernel_is_the_centre_times_its_matrix():
@@ -177,9 +173,10 @@ def test_a_kernel_is_the_centre_times_its_matrix():
 
 @pytest.mark.parametrize("distil", [False, True], ids=["labels", "in_place"])
 def test_a_step_is_the_mean_of_the_networks_gradients(distil):
-    many = once(distil=distil, sampled=2)
+    """One time with two drawn networks, one time with one and the smallest."""
+    many = once(distil=distil, sandwich=distil, sampled=1 if distil else 2)
     drawn = [many.space.setting(many._draw(tf.constant(turn)).numpy()) for turn in range(2)]
-    assert many.space.largest not in drawn and drawn[0] != drawn[1]
+    assert many.space.largest not in drawn and (drawn[0] == many.space.smallest) == distil and drawn[0] != drawn[1]
     variables = many.masked.trainable_variables
     before = [variable.numpy() for variable in variables]
     with tf.GradientTape() as tape:
@@ -203,20 +200,31 @@ def test_a_step_is_the_mean_of_the_networks_gradients(distil):
     assert not many._levels.numpy().any()
 
 
+def one_block(**options):
+    keras.utils.set_random_seed(3)
+    image = keras.Input((6, 6, 2))
+    x = L.DepthwiseConv2D(5, padding="same", use_bias=False)(L.Conv2D(6, 1, name="expand")(image))
+    x = L.Add()([image, L.BatchNormalization()(L.Conv2D(2, 1)(x))])
+    model = keras.Model(image, L.Dense(3)(L.GlobalAveragePooling2D()(x)))
+    many = OnceForAll(model, elastic_space(model, round_to=2, floor=2, shares=(0.67, 0.34)), **options)
+    many.compile(keras.optimizers.Adam(0.01), LOSS, run_eagerly=options.get("sampled") == 0)
+    return many
+
+
 def test_sorted_channels_change_nothing_that_is_learnt():
     """The largest network and its next step by Adam are the same; the first channels are those of most weight."""
     found = []
     for sort in (False, True):
-        many = once(sampled=0)
-        many.compile(keras.optimizers.Adam(0.01), LOSS, run_eagerly=True)
+        many = one_block(sampled=0)
+        kernel = many.masked.get_layer("expand").kernel
         many.train_on_batch(X, Y)
         if sort:
+            before = kernel.numpy()
             many.sort_channels()
-            kernel = many.masked.get_layer("b_expand").kernel.numpy()
-            sums = np.abs(kernel).sum((0, 1, 2))
-            assert np.array_equal(sums, np.sort(sums)[::-1])
+            sums = np.abs(kernel.numpy()).sum((0, 1, 2))
+            assert np.array_equal(sums, np.sort(sums)[::-1]) and not np.array_equal(before, kernel)
         many.train_on_batch(X, Y)
-        found.append((many(X).numpy(), np.sort(many.masked.get_layer("b_expand").kernel.numpy().ravel())))
+        found.append((many(X).numpy(), np.sort(kernel.numpy().ravel())))
     np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-4)
     np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-5)
 
@@ -224,7 +232,7 @@ def test_sorted_channels_change_nothing_that_is_learnt():
 def test_recalibrated_statistics_are_of_the_network_and_last_until_the_next_step():
     many = once(sampled=1)
     smallest = many.keys[-1]
-    many.recalibrate([X[:4], X[4:]])
+    many.recalibrate([X[:4], X[4:]], [smallest])
     one = many.network(smallest)
     before = keras.Model(one.input, one.get_layer("a_dw").output)
     parts = [before(part, training=True).numpy().astype(np.float64).mean((0, 1, 2)) for part in (X[:4], X[4:])]
@@ -236,12 +244,7 @@ def test_recalibrated_statistics_are_of_the_network_and_last_until_the_next_step
 
 
 def test_phases_open_one_after_the_other():
-    image = keras.Input((6, 6, 2))
-    x = L.DepthwiseConv2D(5, padding="same", use_bias=False)(L.Conv2D(6, 1)(image))
-    x = L.Add()([image, L.BatchNormalization()(L.Conv2D(2, 1)(x))])
-    model = keras.Model(image, L.Dense(3)(L.GlobalAveragePooling2D()(x)))
-    many = OnceForAll(model, elastic_space(model, round_to=2, floor=2, shares=(0.67, 0.34)))
-    many.compile(keras.optimizers.Adam(), LOSS)
+    many = one_block()
     shrinking = ProgressiveShrinking((*phases(1, 1, 0, 1), Phase("rest", 1, 2, 2, 2)))
     seen = []
     look = keras.callbacks.LambdaCallback(
@@ -254,7 +257,8 @@ def test_phases_open_one_after_the_other():
     drawn = set()
     for step in range(60):
         many._steps.assign(step)
-        drawn.add(tuple(many._draw(tf.constant(0)).numpy().tolist()))
+        drawn.add(tuple(many._draw(tf.constant(1)).numpy().tolist()))
+        assert many._draw(tf.constant(0)).numpy().tolist() == [1, 1, 1]
     assert {max(column) for column in zip(*drawn, strict=True)} == {1} and len(drawn) == 8
     with pytest.raises(InputError, match="ProgressiveShrinking is for an OnceForAll"):
         other = net()
@@ -262,8 +266,8 @@ def test_phases_open_one_after_the_other():
         other.fit(X, Y, callbacks=[shrinking], verbose=0)
 
 
-def test_what_cannot_be():
-    model = net()
+def test_what_cannot_be(many):
+    model = many._hidden.elastic.plain
     with pytest.raises(InputError, match="nothing elastic"):
         elastic_space(model, kernels=(5,), shares=(1.0,), least_depth=2)
     for options in ({"kernels": (4,)}, {"shares": (0,)}, {"least_depth": -1}, {"protected": ("nobody",)}):
@@ -280,12 +284,13 @@ def test_what_cannot_be():
         lambda: Setting((4,)), lambda: Setting((), (-1,)), lambda: Setting((), (), (1.5,)),
         lambda: space.check(Setting((7,), (1,), (1.0,))), lambda: space.check(Setting((5,), (1,))),
         lambda: Phase("none", 0), lambda: Phase("none", 1, 0), lambda: Phase("none", 1, sampled=-1),
-        lambda: ProgressiveShrinking(()), lambda: OnceForAll(model, sampled=-1),
+        lambda: ProgressiveShrinking(()), lambda: many.allow(sampled=-1),
+        lambda: many.allow(kernels=0), lambda: many.choose([Setting((7,))]),
     ):  # fmt: skip
         with pytest.raises(InputError, match="Received"):
             wrong()
     with pytest.raises(InputError, match="Received: None"):
-        OnceForAll(model).compile("adam")
+        many.compile("adam")
 
 
 def test_the_code_of_the_docs(capsys):

@@ -44,10 +44,11 @@ class _Hidden:
 class OnceForAll(keras.Model):
     """Trains a network so that smaller kernels, fewer blocks and fewer channels of it are networks too.
 
-    In each step the largest network learns from the labels, and `sampled` others, drawn anew, from its answers; the
-    gradients are averaged. All are computed by one graph of the large network, in which what a smaller one lacks is
-    zero: a step costs as much for a small network as for the largest. `evaluate`, `predict` and `save` are the largest
-    one's, and the logs have its loss and metrics beside ``loss_sampled``, the mean of the others (0 without others).
+    In each step the largest network learns from the labels, and the smallest one and `sampled` others, drawn anew, from
+    its answers; the gradients are averaged. All are computed by one graph of the large network, in which what a smaller
+    one lacks is zero: a step costs as much for a small network as for the largest. `evaluate`, `predict` and `save` are
+    the largest one's, and the logs have its loss and metrics beside ``loss_sampled``, the mean of the others (0 without
+    others).
 
     `ProgressiveShrinking` opens kernels, depths and widths one after the other; without it all are open from the start.
 
@@ -56,6 +57,8 @@ class OnceForAll(keras.Model):
       space: what is elastic; None: what `elastic_space` finds with its own defaults.
       keys: settings that `recalibrate` is for, beside the largest; None: one half way and the smallest.
       sampled: networks that are drawn in a step.
+      sandwich: whether the smallest of what is open has its turn in each step in which others are drawn (Yu et al.,
+        *BigNAS*, ECCV 2020, https://arxiv.org/abs/2003.11142); not so in the paper.
       distil: these learn the answers of the largest network instead of the labels.
       seed: of what is drawn.
 
@@ -81,6 +84,7 @@ class OnceForAll(keras.Model):
         *,
         keys: Sequence[Setting] | None = None,
         sampled: int = 2,
+        sandwich: bool = True,
         distil: bool = True,
         seed: int = 0,
         name: str = "once_for_all",
@@ -88,7 +92,7 @@ class OnceForAll(keras.Model):
         super().__init__(name=name)
         plain = rewrite(model, {}, flatten=True)
         self.space = elastic_space(plain) if space is None else space
-        self.distil, self.seed = distil, seed
+        self.distil, self.sandwich, self.seed = distil, sandwich, seed
         elastic = ElasticNetwork(plain, self.space)
         self._hidden = _Hidden(elastic, keras.metrics.Mean("loss_sampled"))
         self.masked, self._levels = elastic.masked, elastic.levels
@@ -128,7 +132,7 @@ class OnceForAll(keras.Model):
           kernels: options, counted from the largest; 1: only that; None: all.
           depths: the same.
           widths: the same.
-          sampled: networks in a step; None: as many as before.
+          sampled: networks that are drawn in a step; None: as many as before; 0: the largest learns alone.
 
         Raises:
           InputError: a figure out of its range.
@@ -201,6 +205,8 @@ class OnceForAll(keras.Model):
             return turn + 1, lost + apart, *(a + b for a, b in zip(before, more, strict=True))
 
         count = tf.identity(self._sampled)
+        if self.sandwich:
+            count += tf.minimum(count, 1)
         _, lost, *total = tf.while_loop(
             lambda turn, *_: turn < count, learn, [0, tf.zeros([]), *total], parallel_iterations=1
         )
@@ -262,4 +268,5 @@ class OnceForAll(keras.Model):
         """-> levels of the network that has its turn in this step."""
         seed = tf.stack([tf.constant(self.seed, tf.int64), self._steps * 1024 + tf.cast(turn, tf.int64)])
         places = tf.random.stateless_uniform(self._open.shape, seed) * tf.cast(self._open, tf.float32)
-        return tf.minimum(tf.cast(places, tf.int32), self._open - 1)
+        drawn = tf.minimum(tf.cast(places, tf.int32), self._open - 1)
+        return tf.where(turn == 0, self._open - 1, drawn) if self.sandwich else drawn

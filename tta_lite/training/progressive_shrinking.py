@@ -24,7 +24,8 @@ class Phase:
       kernels: options that may be drawn, counted from the largest; 1: only that; None: all.
       depths: the same, of the stages.
       widths: the same, of the channels.
-      sampled: networks that are drawn in a step, beside the largest.
+      sampled: networks that are drawn in a step, beside the largest and, in a sandwich, the smallest; 0: the largest
+        learns alone.
 
     Raises:
       InputError: a figure out of its range.
