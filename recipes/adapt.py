@@ -1,16 +1,19 @@
-"""Makes a network adaptive: widths, picture sizes, early exits or a cascade, as an artifact folder with a policy.
+"""Makes a network adaptive: widths, sizes, elastic depth, early exits or a cascade, as an artifact with a policy.
 
   tta-lite adapt --kind=slimmable --widths=0.75,0.5,0.25 --model=net.keras --task=digits --pixels=-1..1 --epochs=40 \
     --round_to=4 --out=runs/slim
   tta-lite adapt --kind=resolution --sizes=160,128,96 --network=mobilenet_v2 --weights=imagenet --input_size=192 \
     --task=pose:lspet:/data/lspet --epochs=20 --out=runs/sizes
+  tta-lite adapt --kind=elastic --phases=40,20,20,40 --modes=5 --network=mobilenet_v3_small --weights=imagenet \
+    --task=image_folder:/data/flowers --out=runs/elastic
   tta-lite adapt --kind=early_exits --exits=relu0,relu1 --model=net.keras --task=digits --pixels=-1..1 --out=runs/exits
   tta-lite adapt --kind=cascade --light=light.keras --model=heavy.keras --task=digits --pixels=-1..1 --out=runs/cascade
 
-The first three train: all widths, sizes or exits together, from the weights that the network has. Widths and sizes get
-their batch norms' statistics afterwards, from training pictures. A cascade is of two networks that are trained already.
-Every mode is scored and timed as the file that it becomes, through LiteRT on this machine. Thresholds are tuned on
-examples that no network has learnt from (--tune_share).
+All but a cascade train: widths, sizes, elastic networks or exits together, from the weights that the network has. What
+shares batch norms gets their statistics afterwards, from training pictures. An elastic network learns in four phases:
+as a whole, then with smaller kernels, with fewer blocks and with fewer channels too (docs/once_for_all.md). A cascade
+is of two networks that are trained already. Every mode is scored and timed as the file that it becomes, through LiteRT
+on this machine. Thresholds are tuned on examples that no network has learnt from (--tune_share).
 
 Writes table.md, table.csv, networks/ (Keras) and artifact/ (see docs/adaptive.md), which `tta-lite verify` checks and
 `tta-lite adaptive-simulate` takes. The same command goes on where a killed one stopped.
@@ -18,7 +21,6 @@ Writes table.md, table.csv, networks/ (Keras) and artifact/ (see docs/adaptive.m
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,16 +33,24 @@ from tta_lite.types import PRESETS, ExportSpec, InputError
 if TYPE_CHECKING:
     from tta_lite.adaptive.policy import Policy
     from tta_lite.compat import keras
+    from tta_lite.training.progressive_shrinking import ProgressiveShrinking
     from tta_lite.types import Task
 
-KINDS = ("slimmable", "resolution", "early_exits", "cascade")
+KINDS = ("slimmable", "resolution", "elastic", "early_exits", "cascade")
 
 _KIND = flags.DEFINE_enum("kind", None, KINDS, "What a mode is.", required=True)
 _WIDTHS = flags.DEFINE_list("widths", [], "slimmable: shares of the channels, beside all of them.")
 _HOW = flags.DEFINE_enum("how", "switchable", ("switchable", "universal"), "slimmable: docs/adaptive.md.")
-_ROUND_TO = flags.DEFINE_integer("round_to", 8, "slimmable: channels are a multiple of this, and no fewer.", 1)
+_ROUND_TO = flags.DEFINE_integer("round_to", 8, "slimmable, elastic: channels are a multiple of this, and no fewer.", 1)
 _SIZES = flags.DEFINE_list("sizes", [], "resolution: sides of the pictures, beside the network's own.")
-_DISTIL = flags.DEFINE_bool("distil", None, "slimmable, resolution: smaller modes learn the largest's answers.")
+_DISTIL = flags.DEFINE_bool(
+    "distil", None, "slimmable, resolution, elastic: smaller modes learn the largest's answers."
+)
+_PHASES = flags.DEFINE_list("phases", [], "elastic: epochs as a whole, then with smaller kernels, depths, widths too.")
+_KERNELS = flags.DEFINE_list("kernels", ["7", "5", "3"], "elastic: sides of depthwise kernels, beside their own.")
+_SHARES = flags.DEFINE_list("shares", ["0.75", "0.5"], "elastic: of the channels, beside all of them.")
+_LEAST_DEPTH = flags.DEFINE_integer("least_depth", 0, "elastic: residual blocks of a stage that stay.", 0)
+_MODES = flags.DEFINE_integer("modes", 5, "elastic: that are written, from the largest to the smallest.", 2)
 _EXITS = flags.DEFINE_list("exits", [], "early_exits: layers that get a head, in the order in which they run.")
 _HEAD = flags.DEFINE_enum("head", "conv", ("conv", "pooled"), "early_exits: of which form.")
 _EXIT_WEIGHTS = flags.DEFINE_list("exit_weights", [], "early_exits: of their losses, the network's own last; 1 each.")
@@ -64,16 +74,21 @@ for _module in (_network, _run, _task):
     flags.adopt_module_key_flags(_module)
 
 _OF_KINDS = (
-    (("slimmable",), (_WIDTHS, _HOW, _ROUND_TO)),
+    (("slimmable",), (_WIDTHS, _HOW)),
+    (("slimmable", "elastic"), (_ROUND_TO,)),
     (("resolution",), (_SIZES,)),
-    (("slimmable", "resolution"), (_DISTIL,)),
+    (("elastic",), (_PHASES, _KERNELS, _SHARES, _LEAST_DEPTH, _MODES)),
+    (("slimmable", "resolution", "elastic"), (_DISTIL,)),
     (("early_exits",), (_EXITS, _HEAD, _EXIT_WEIGHTS)),
     (("cascade",), (_LIGHT,)),
     (("early_exits", "cascade"), (_SIGNAL, _TUNE_SHARE)),
-    (KINDS[:3], (_EPOCHS, _LEARNING_RATE)),
+    (("slimmable", "resolution", "early_exits"), (_EPOCHS,)),
+    (KINDS[:4], (_LEARNING_RATE,)),
 )
 # What a kind cannot do without.
-_NEEDED = {"slimmable": _WIDTHS, "resolution": _SIZES, "early_exits": _EXITS, "cascade": _LIGHT}
+_NEEDED = {
+    "slimmable": _WIDTHS, "resolution": _SIZES, "elastic": _PHASES, "early_exits": _EXITS, "cascade": _LIGHT,
+}  # fmt: skip
 # Batches that give batch norms their statistics.
 _BATCHES = 50
 TABLE = "table.md"
@@ -88,8 +103,7 @@ def main(argv: Sequence[str]) -> None:
     from tta_lite.report.language import LANGUAGES
 
     logging.set_verbosity(logging.WARNING)
-    make = {"slimmable": _together, "resolution": _together, "early_exits": _exits, "cascade": _cascade}[_KIND.value]
-    prepared = make()
+    prepared = {"early_exits": _exits, "cascade": _cascade}.get(_KIND.value, _together)()
     folder = _run.open_folder("adapt", _FLAGS, seed=_task.SEED.value, display_flags=("language",))
     artifact = folder.path / "artifact"
     if not (folder.path / TABLE).is_file():
@@ -107,38 +121,60 @@ Prepared = Callable[[Path, Path], "tuple[Policy, tuple[int, int] | None]"]
 
 
 def _together() -> Prepared:
-    """-> trains widths or sizes."""
+    """-> trains widths, sizes or an elastic network."""
     from tta_lite.adaptive.many_in_one import write_many_in_one
     from tta_lite.tasks.stream import read_batches
-    from tta_lite.training.resolutions import MultiResolution
-    from tta_lite.training.slimmable import Slimmable
+    from tta_lite.training.progressive_shrinking import ProgressiveShrinking, phases
     from tta_lite.transforms.rewrite import rewrite
 
     _network.check()
+    plan = None
+    if _KIND.value == "elastic":
+        epochs = _numbers(_PHASES, int)
+        if len(epochs) != 4 or min(epochs) < 0 or not any(epochs):
+            raise InputError(f"--phases must be 4 numbers of epochs. Received: {','.join(_PHASES.value)}")
+        plan = ProgressiveShrinking(phases(*epochs))
     model, task = _network.build_with_task()
-    options: dict[str, Any] = {} if _DISTIL.value is None else {"distil": _DISTIL.value}
-    options["seed"] = _task.SEED.value
-    if _KIND.value == "slimmable":
-        options |= {"how": _HOW.value, "round_to": _ROUND_TO.value, "floor": _ROUND_TO.value}
-        together: Any = functools.partial(Slimmable, widths=_numbers(_WIDTHS, float), **options)
-    else:
-        together = functools.partial(MultiResolution, sizes=_numbers(_SIZES, int), **options)
     # A wrong width or size should not leave a folder behind.
-    together(rewrite(model, {}))
+    _several(rewrite(model, {}))
 
     def run(place: Path, artifact: Path) -> tuple[Policy, tuple[int, int] | None]:
-        many: Any = _trained(model, task, place, together)
+        many: Any = _trained(model, task, place, _several, plan)
         data = task.train_data(seed=_task.SEED.value).take(min(_BATCHES, task.steps_per_epoch))
         many.recalibrate([batch[0] for batch in read_batches(data)])
         for key in many.keys:
-            _save(many.network(key), place / "networks" / f"{key:g}.keras")
+            name = f"{key:g}" if isinstance(key, (int, float)) else str(key)
+            _save(many.network(key), place / "networks" / f"{name}.keras")
         found = write_many_in_one(
-            artifact, many, task, _spec(), name=model.name, runs=_RUNS.value, num_threads=_NUM_THREADS.value
-        )
+            artifact, many, task, _spec(), kind=_KIND.value, name=model.name, runs=_RUNS.value,
+            num_threads=_NUM_THREADS.value,
+        )  # fmt: skip
         one = found.one_file_bytes
         return found.policy, None if one is None else (one, found.separate_bytes)
 
     return run
+
+
+def _several(model: keras.Model) -> Any:
+    """-> the network and others within it."""
+    from tta_lite.training.once_for_all import OnceForAll
+    from tta_lite.training.resolutions import MultiResolution
+    from tta_lite.training.slimmable import Slimmable
+    from tta_lite.transforms.elastic.find import elastic_space
+
+    options: dict[str, Any] = {} if _DISTIL.value is None else {"distil": _DISTIL.value}
+    options["seed"] = _task.SEED.value
+    if _KIND.value == "resolution":
+        return MultiResolution(model, _numbers(_SIZES, int), **options)
+    channels = {"round_to": _ROUND_TO.value, "floor": _ROUND_TO.value}
+    if _KIND.value == "slimmable":
+        return Slimmable(model, _numbers(_WIDTHS, float), how=_HOW.value, **channels, **options)
+    space = elastic_space(
+        model, kernels=_numbers(_KERNELS, int), shares=(1.0, *_numbers(_SHARES, float)), least_depth=_LEAST_DEPTH.value,
+        **channels,
+    )  # fmt: skip
+    keys = [space.between(place / (_MODES.value - 1)) for place in range(_MODES.value)]
+    return OnceForAll(model, space, keys=keys, **options)
 
 
 def _exits() -> Prepared:
@@ -225,12 +261,20 @@ def _staged(
     )  # fmt: skip
 
 
-def _trained(model: keras.Model, task: Task, place: Path, together: Callable[[keras.Model], Any] | None = None) -> Any:
+def _trained(
+    model: keras.Model,
+    task: Task,
+    place: Path,
+    together: Callable[[keras.Model], Any] | None = None,
+    plan: ProgressiveShrinking | None = None,
+) -> Any:
     from tta_lite.training.fit import FitSettings, fit
     from tta_lite.types import Candidate
 
-    settings = FitSettings(_EPOCHS.value, _LEARNING_RATE.value, seed=_task.SEED.value, together=together)
-    return fit(Candidate(model), task, settings, place / "training", label=_KIND.value).model
+    epochs = _EPOCHS.value if plan is None else plan.epochs
+    settings = FitSettings(epochs, _LEARNING_RATE.value, seed=_task.SEED.value, together=together)
+    watchers = [] if plan is None else [plan]
+    return fit(Candidate(model), task, settings, place / "training", label=_KIND.value, callbacks=watchers).model
 
 
 def _save(model: keras.Model, path: Path) -> None:

@@ -92,6 +92,32 @@ def test_a_run_that_was_killed_while_it_wrote_does_not_train_again(files, tmp_pa
 
 
 @pytest.mark.slow
+def test_an_elastic_network_in_its_phases(tmp_path, capfd):
+    image = x = keras.Input((8, 8, 1), name="image")
+    x = L.Conv2D(8, 3, padding="same", name="stem")(x)
+    y = L.ReLU(name="relu0")(L.BatchNormalization(name="norm0")(L.Conv2D(16, 1, name="expand")(x)))
+    y = L.ReLU(name="relu1")(L.DepthwiseConv2D(5, padding="same", name="depthwise")(y))
+    x = L.Add(name="add")([x, L.Conv2D(8, 1, name="project")(y)])
+    scores = L.Dense(10, name="scores")(L.GlobalAveragePooling2D(name="pool")(x))
+    randomised(keras.Model(image, scores, name="block"), std=0.5).save(tmp_path / "net.keras")
+    with recipe("adapt") as module:
+        run = typed(module, capfd)
+        words = ("--kind=elastic", f"--model={tmp_path}/net.keras", *TASK, f"--out={tmp_path}/run")
+        code, _, err = run(*words, "--phases=1,1,0,1", "--shares=0.5", "--least_depth=1", "--modes=3", "--round_to=4")
+        assert code == 0, err
+        for phases in ("1,2", "-1,0,0,1", "0,0,0,0"):
+            code, _, err = run(*words[:-1], f"--phases={phases}", f"--out={tmp_path}/other")
+            assert code == 2 and "--phases must be 4 numbers" in err
+    policy = read_policy(tmp_path / "run/artifact")
+    # By hand: of kernels 5 and 3, and of 16 and 8 channels; half way is rounded to even, the larger.
+    assert policy.kind == "elastic" and [mode.name for mode in policy.modes] == ["k5-w100", "k3-w50"]
+    small = load_network(tmp_path / "run/networks/k3-w50.keras")
+    assert small.get_layer("depthwise").kernel_size == (3, 3) and small.get_layer("expand").filters == 8
+    assert all(check.passed for check in verify_adaptive(tmp_path / "run/artifact"))
+    assert (tmp_path / "run/training/history.csv").read_text().count("\n") == 1 + 3
+
+
+@pytest.mark.slow
 def test_sizes_and_exits(files, tmp_path, capfd):
     with recipe("adapt") as module:
         for name, words in {

@@ -99,7 +99,7 @@ def convert_function(function: Any, conversion: Conversion) -> bytes:
 
 
 def convert_calibrated(function: Any, images: Sequence[np.ndarray | Sequence[np.ndarray]], name: str) -> bytes:
-    """-> int8 by TensorFlow's own calibrator: of fake quantisation that is not of this house, or of a part of a network.
+    """-> int8 by TensorFlow's own calibrator: of others' fake quantisation, or of a part of a network.
 
     Where fake quantisation leaves a tensor without a range, the images fix it.
 
