@@ -14,8 +14,8 @@ import numpy as np
 from tta_lite.compat import keras
 from tta_lite.training.connectivity import recompute_batch_norm
 
-# The largest share of what they began with that moving averages may still hold. Of 0.9^48 or more the ranks suffered, of
-# 0.9^120 they did not.
+# The largest share of what they began with that moving averages may still hold. Of 0.9^48 or more the ranks suffered,
+# of 0.9^120 they did not.
 MOST = 1e-5
 # Training pictures that new statistics are taken from, and how many at once.
 PICTURES, AT_ONCE = 128, 32
