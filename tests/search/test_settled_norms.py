@@ -38,7 +38,7 @@ def test_within_it_the_statistics_are_those_of_the_pictures():
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
-@pytest.mark.parametrize(("momentum", "steps"), [(0.9, 44), (0.99, 459), (0.0, 1)])
+@pytest.mark.parametrize(("momentum", "steps"), [(0.9, 110), (0.99, 1146), (0.0, 1)])
 def test_averages_that_hold_next_to_nothing_of_their_beginning_stay(momentum, steps):
     def never(count):
         raise AssertionError("pictures are read for nothing")
