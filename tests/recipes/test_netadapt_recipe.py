@@ -39,7 +39,7 @@ def macs_for_a_clock(monkeypatch):
     def together(files, **rules):
         figures = {name: ms(path) for name, path in files.items()}
         found = {
-            name: SimpleNamespace(latency=SimpleNamespace(p50=own), measured_on=PLACE, predicted=None)
+            name: SimpleNamespace(latency=SimpleNamespace(p50=own, min=own), measured_on=PLACE, predicted=None)
             for name, own in figures.items()
         }
         return Comparison(found, {name: (own,) for name, own in figures.items()})

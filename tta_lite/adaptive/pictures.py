@@ -20,7 +20,7 @@ from tta_lite.adaptive.policy import RESIZED, Policy
 def weights(before: int, after: int) -> np.ndarray:
     """-> [after, before] float32: how much each pixel of a row counts in each of the resized row.
 
-    >>> weights(4, 2).round(3).tolist()
+    >>> weights(4, 2).astype(float).round(3).tolist()
     [[0.429, 0.429, 0.143, 0.0], [0.0, 0.143, 0.429, 0.429]]
     """
     ratio = before / after
