@@ -31,6 +31,8 @@ from tta_lite.files import to_json_text
 from tta_lite.types import InputError
 
 GOLDEN = "golden.json"
+# Of a task's test part, where nothing else is given.
+GOLDEN_IMAGES = 4
 PACKAGES = ("ai-edge-litert", "numpy")
 # Of the largest score: sums in another order differ in the last bits, and a step of an int8 file is more.
 TOLERANCE = 0.01

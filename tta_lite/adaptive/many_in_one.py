@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tta_lite.adaptive.folder import rewrite_policy, write_adaptive
+from tta_lite.adaptive.folder import GOLDEN_IMAGES, rewrite_policy, write_adaptive
 from tta_lite.adaptive.modes import IMAGE, Mode, Stage
 from tta_lite.adaptive.pictures import resize
 from tta_lite.adaptive.policy import HEAT_MAPS, SCORES, Policy
@@ -32,7 +32,6 @@ from tta_lite.types import FP32, Accuracy, ExportSpec, InputError, Predictor, Ta
 MODEL = "model.tflite"
 # One file is made of several where it is this share smaller or more: all of it is loaded, whichever mode runs.
 WORTH = 0.1
-GOLDEN_IMAGES = 4
 
 
 class Networks(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tta_lite.adaptive.folder import rewrite_policy, write_adaptive
+from tta_lite.adaptive.folder import GOLDEN_IMAGES, rewrite_policy, write_adaptive
 from tta_lite.adaptive.loaded import LoadedStage
 from tta_lite.adaptive.modes import IMAGE, Stage
 from tta_lite.adaptive.policy import Policy
@@ -19,8 +19,6 @@ from tta_lite.export.runner import load
 from tta_lite.tasks.classification import METRIC
 from tta_lite.tasks.stream import first_inputs, read_batches
 from tta_lite.types import InputError, Task
-
-GOLDEN_IMAGES = 4
 
 
 def stage_scores(
