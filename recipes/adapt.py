@@ -66,6 +66,7 @@ _PRESET = flags.DEFINE_enum("preset", "fp32", PRESETS, "Of the files; int8: one 
 _CALIBRATION = flags.DEFINE_integer("calibration_images", 100, "Of an integer preset.", 1)
 _RUNS = flags.DEFINE_integer("runs", 200, "Timed ones of each mode.", 1)
 _NUM_THREADS = flags.DEFINE_integer("num_threads", 1, "Of the interpreter.", 1)
+_ALONE = flags.DEFINE_list("alone", [], "TFLite files of networks trained alone: scored, timed in turn with the modes.")
 _LANGUAGE = flags.DEFINE_enum("language", "en", ("en", "ko"), "Of table.md.")
 
 _FLAGS = [value for value in list(globals().values()) if isinstance(value, flags.FlagHolder)]
@@ -98,26 +99,49 @@ def main(argv: Sequence[str]) -> None:
     """Reads the flags, trains, writes the folder, prints the table."""
     del argv
     _check()
+    from tta_lite.adaptive.beside import alone_policy, check_pictures, timed_in_turn
     from tta_lite.export.manifest import file_sums
     from tta_lite.report.adaptive import modes_csv, modes_markdown
+    from tta_lite.report.adaptive_curve import modes_plot
     from tta_lite.report.language import LANGUAGES
 
     logging.set_verbosity(logging.WARNING)
-    prepared = {"early_exits": _exits, "cascade": _cascade}.get(_KIND.value, _together)()
+    model, task, adapt = {"early_exits": _exits, "cascade": _cascade}.get(_KIND.value, _together)()
+    others = _alone()
+    # Refused before there is a folder, and before the training.
+    alone = alone_policy(others, task) if others else None
+    if alone is not None:
+        check_pictures(alone, model.input_shape[1:])
     folder = _run.open_folder("adapt", _FLAGS, seed=_task.SEED.value, display_flags=("language",))
     artifact = folder.path / "artifact"
     if not (folder.path / TABLE).is_file():
-        policy, whole = prepared(folder.path, artifact)
+        policy, whole = adapt(folder.path, artifact)
         sizes = {name: size for name, (_, size) in file_sums(artifact).items()}
-        folder.write_text("table.csv", modes_csv(policy, sizes))
+        if alone is not None:
+            policy, alone = timed_in_turn(artifact, alone, others, runs=_RUNS.value, num_threads=_NUM_THREADS.value)
+            sizes |= {stage.file: len(tflite) for stage, tflite in zip(alone.stages, others.values(), strict=True)}
+        say = LANGUAGES[_LANGUAGE.value]
+        folder.write_text("table.csv", modes_csv(policy, sizes, alone))
+        folder.write_bytes("curve.png", modes_plot(policy, alone, say))
         # The last one: where it is, all is.
-        folder.write_text(TABLE, modes_markdown(policy, sizes, whole, LANGUAGES[_LANGUAGE.value]))
+        folder.write_text(TABLE, modes_markdown(policy, sizes, whole, say, alone))
     print((folder.path / TABLE).read_text(encoding="utf-8"))
     print(f"{artifact}/ has policy.json and the files")
 
 
-# (run folder, artifact folder) -> the policy, and bytes of one file and of several.
-Prepared = Callable[[Path, Path], "tuple[Policy, tuple[int, int] | None]"]
+# The network, the task, and (run folder, artifact folder) -> the policy, and bytes of one file and of several.
+Prepared = tuple[Any, Any, Callable[[Path, Path], "tuple[Policy, tuple[int, int] | None]"]]
+
+
+def _alone() -> dict[str, bytes]:
+    """-> the files of --alone, by their names; of the same name, by their paths."""
+    paths = [Path(word) for word in _ALONE.value]
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"--alone must be TFLite files. Received: {path}, which is none")
+    stems = [path.stem for path in paths]
+    names = stems if len(set(stems)) == len(stems) else [str(path.with_suffix("")).replace("/", "-") for path in paths]
+    return dict(zip(names, (path.read_bytes() for path in paths), strict=True))
 
 
 def _together() -> Prepared:
@@ -152,7 +176,7 @@ def _together() -> Prepared:
         one = found.one_file_bytes
         return found.policy, None if one is None else (one, found.separate_bytes)
 
-    return run
+    return model, task, run
 
 
 def _several(model: keras.Model) -> Any:
@@ -214,7 +238,7 @@ def _exits() -> Prepared:
         logits = not ends_in_softmax(model)
         return _staged(artifact, "early_exit", stages, files, task, model.name, tuning=tuning, logits=logits), None
 
-    return run
+    return model, task, run
 
 
 def _cascade() -> Prepared:
@@ -247,7 +271,7 @@ def _cascade() -> Prepared:
         logits = not ends_in_softmax(heavy)
         return _staged(artifact, "cascade", stages, files, task, heavy.name, tuning=None, logits=logits), None
 
-    return run
+    return heavy, task, run
 
 
 def _staged(

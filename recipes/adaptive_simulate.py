@@ -19,6 +19,7 @@ from pathlib import Path
 from absl import flags
 
 from recipes import _app
+from tta_lite.adaptive.rules import DOWN, UP
 from tta_lite.report.language import LANGUAGES
 from tta_lite.types import InputError
 
@@ -28,8 +29,8 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of a generated trace, and of the latenc
 _SECONDS = flags.DEFINE_float("seconds", 120.0, "How long.", 0)
 _PERIOD = flags.DEFINE_float("period_ms", None, "Between two frames.", 0, required=True)
 _DEADLINE = flags.DEFINE_float("deadline_ms", None, "Of a frame; the period, if not given.", 0)
-_DOWN = flags.DEFINE_float("down", 1.0, "Share of the deadline above which a mode is left.", 0)
-_UP = flags.DEFINE_float("up", 0.85, "Share of it below which a better mode is taken; at most --down.", 0)
+_DOWN = flags.DEFINE_float("down", DOWN, "Share of the deadline above which a mode is left.", 0)
+_UP = flags.DEFINE_float("up", UP, "Share of it below which a better mode is taken; at most --down.", 0)
 _DWELL = flags.DEFINE_integer("dwell", 10, "Frames that a mode is kept at least.", 1)
 _HOLD = flags.DEFINE_enum("hold", "worst", ("worst", "mean"), "What of a mode must fit: all its stages, or their mean.")
 _CUT = flags.DEFINE_bool("cut", False, "Begin no stage that would end after the deadline: answer with what is there.")

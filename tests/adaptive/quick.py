@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tta_lite.adaptive import many_in_one, staged_folder
+from tta_lite.adaptive import beside, many_in_one, staged_folder
 from tta_lite.adaptive.timing import time_stages
 from tta_lite.compat import keras
 
@@ -20,5 +20,5 @@ def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
         return time_stages(folder, runs=1, num_threads=num_threads), "this process"
 
     monkeypatch.setattr(keras.Model, "compile", compile_eagerly)
-    for module in (many_in_one, staged_folder):
+    for module in (beside, many_in_one, staged_folder):
         monkeypatch.setattr(module, "time_in_child", timed_here)

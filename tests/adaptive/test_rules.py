@@ -26,7 +26,7 @@ signals = st.builds(
 
 def test_by_hand():
     # 10 ms fit in 11 ms, but are not gone up to: 10 > 0.85 x 11.
-    switch = Switch([LatencyBudget(11.0)], dwell=3)
+    switch = Switch([LatencyBudget(11.0, down=1.0, up=0.85)], dwell=3)
     walk = [switch.step([factor * ms for ms in BASE_MS]) for factor in (1, 1, 1, 0.9, 0.9, 1, 1.2, 1.2, 3, 3, 3, 3)]
     # Up to 5 ms at once; 9 ms are within 9.35 after three frames; 10 stays; 12 does not; 15 waits for the dwell.
     assert walk == [1, 1, 1, 2, 2, 2, 1, 1, 1, 0, 0, 0]

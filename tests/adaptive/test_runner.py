@@ -109,7 +109,7 @@ def test_it_stops_where_it_is_sure(folder, sure, thresholds):
 
 def test_it_changes_its_mode_by_a_budget(folder):
     clock = Clock()
-    runner = AdaptiveRunner(folder, [LatencyBudget(7.5)], dwell=5, clock=clock, mode="all")
+    runner = AdaptiveRunner(folder, [LatencyBudget(7.5, 1.0, 0.85)], dwell=5, clock=clock, mode="all")
     state = slowed(runner, clock, SECONDS)
     image = images(1)[0]
 

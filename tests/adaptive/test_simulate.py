@@ -30,14 +30,14 @@ def test_by_hand():
     # 10 are just in time, and become 40.
     assert w2.became.tolist() == 5 * [IN_TIME] + [LATE, DROPPED, DROPPED, DROPPED] * 3 + [LATE, DROPPED, DROPPED]
     assert w2.mean_ms == pytest.approx((5 * 10 + 4 * 40) / 9)
-    # The policy takes 5 ms, not 10 (above 0.85 x 10); after three late frames its estimate, 5 x 4^(1 - 0.78^3), is
-    # above 10.
-    assert adaptive.became.tolist() == 5 * [IN_TIME] + [LATE, DROPPED] * 3 + 9 * [IN_TIME]
-    assert adaptive.levels.tolist() == 11 * [1] + 9 * [0]
+    # The policy takes 5 ms, not 10 (above 0.7 x 10); after two late frames its estimate, 5 x 4^(1 - 0.78^2) = 8.6, is
+    # above 0.8 x 10.
+    assert adaptive.became.tolist() == 5 * [IN_TIME] + [LATE, DROPPED] * 2 + 11 * [IN_TIME]
+    assert adaptive.levels.tolist() == 9 * [1] + 11 * [0]
     assert adaptive.switches == 2
-    assert adaptive.accuracy_in_time == pytest.approx((5 * 81 + 9 * 80) / 20)
-    assert adaptive.accuracy == pytest.approx((8 * 81 + 9 * 80) / 17)
-    assert adaptive.share(LATE) == adaptive.share(DROPPED) == 15.0
+    assert adaptive.accuracy_in_time == pytest.approx((5 * 81 + 11 * 80) / 20)
+    assert adaptive.accuracy == pytest.approx((7 * 81 + 11 * 80) / 18)
+    assert adaptive.share(LATE) == adaptive.share(DROPPED) == 10.0
     assert found.best_fixed is w0
 
 

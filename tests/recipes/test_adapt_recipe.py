@@ -12,7 +12,9 @@ from tests.recipes.in_process import recipe, typed
 from tta_lite.adaptive.folder import verify_adaptive
 from tta_lite.adaptive.policy import read_policy
 from tta_lite.compat import keras
+from tta_lite.export.tflite import export_tflite
 from tta_lite.models.files import load_network
+from tta_lite.types import FP32
 
 L = keras.layers
 TASK = ("--task=digits:1697", "--pixels=-1..1", "--batch_size=800", "--runs=2")
@@ -43,8 +45,13 @@ def rows(folder):
 
 def test_widths_are_trained_scored_and_written(files, tmp_path, capfd, monkeypatch):
     quicken(monkeypatch)
+    alone = export_tflite(net(2, "small"), FP32)
+    (tmp_path / "small.tflite").write_bytes(alone)
     words = ("--kind=slimmable", "--widths=0.5", "--round_to=4", "--epochs=1", files[0], *TASK, f"--out={tmp_path}/run")
     with recipe("adapt") as module:
+        code, _, err = typed(module, capfd)(*words, f"--alone={tmp_path}/none.tflite")
+        assert code == 2 and "--alone must be TFLite files" in err and not (tmp_path / "run").exists()
+        words = (*words, f"--alone={tmp_path}/small.tflite")
         code, out, err = typed(module, capfd)(*words)
         assert code == 0, err
         before = (tmp_path / "run/artifact/policy.json").read_bytes()
@@ -54,10 +61,14 @@ def test_widths_are_trained_scored_and_written(files, tmp_path, capfd, monkeypat
     assert "| 0.5 |" in out and "One file with a signature for each mode" in out
     assert all(check.passed for check in verify_adaptive(tmp_path / "run/artifact"))
     policy = read_policy(tmp_path / "run/artifact")
-    assert [float(row["accuracy"]) for row in rows(tmp_path / "run")] == [mode.accuracy for mode in policy.modes]
-    assert [int(float(row["bytes"])) for row in rows(tmp_path / "run")] == [
+    *modes, other = rows(tmp_path / "run")
+    assert [float(row["accuracy"]) for row in modes] == [mode.accuracy for mode in policy.modes]
+    assert [int(float(row["bytes"])) for row in modes] == [
         (tmp_path / "run/artifact" / stage.file).stat().st_size for stage in policy.stages
     ]
+    assert (other["mode"], int(other["bytes"]), other["examples"]) == ("alone small", len(alone), "100")
+    assert "| alone small |" in out and "timed in turn with the modes" in out
+    assert (tmp_path / "run/curve.png").read_bytes().startswith(b"\x89PNG")
     assert load_network(tmp_path / "run/networks/0.5.keras").get_layer("conv0").filters == 4
 
 

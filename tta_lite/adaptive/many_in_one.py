@@ -133,11 +133,11 @@ def many_in_one_modes(
         scored = find(model)
         images = scored.calibration(spec.calibration_images) if spec.needs_images else ()
         tflite = parts[mode] = export_tflite(model, spec, images)
-        stages.append(_stage(mode, tflite))
-        predict = _Counted(TFLitePredictor(tflite))
+        stages.append(stage_of(mode, tflite))
+        predict = Counted(TFLitePredictor(tflite))
         accuracy = scored.score(predict)
         metric, maps = accuracy.metric, isinstance(scored, PoseTask)
-        modes.append(_mode(mode, accuracy, predict.images))
+        modes.append(mode_of(mode, accuracy, predict.images))
     separate = sum(map(len, parts.values()))
     one_file = join_files(parts) if joinable else None
     if join is None:
@@ -192,19 +192,24 @@ def task_for(task: Task, model: keras.Model) -> Scored:
       task: of the largest network.
       model: one of the networks.
     """
-    size = tuple(model.input_shape[1:3])
+    return task_at(task, tuple(model.input_shape[1:3]))
+
+
+def task_at(task: Task, size: tuple[int, int]) -> Scored:
+    """-> what `task_for` gives for a network that takes pictures of that height and width."""
     if isinstance(task, PoseTask):
         return dataclasses.replace(task, input_size=size[0], flip_test=False)
     return SmallerPictures(task, size)
 
 
-class _Counted:
+class Counted:
     """A predictor that knows how many images it was given."""
 
     def __init__(self, predict: Predictor) -> None:
         self._predict, self.images = predict, 0
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
+        """-> what the predictor says."""
         self.images += len(images)
         return self._predict(images)
 
@@ -217,7 +222,8 @@ def _kind(many: Networks) -> str:
     raise InputError(f"Argument `kind` must be given for other networks than Slimmable's. Received: {type(many)}")
 
 
-def _stage(mode: str, tflite: bytes) -> Stage:
+def stage_of(mode: str, tflite: bytes) -> Stage:
+    """-> a stage that is a file of its own, ``mode-<name>.tflite``."""
     predictor = TFLitePredictor(tflite)
     shape = predictor.input.shape[1:]
     if len(shape) != 3:
@@ -233,7 +239,8 @@ def _stage(mode: str, tflite: bytes) -> Stage:
     )
 
 
-def _mode(name: str, accuracy: Accuracy, images: int) -> Mode:
+def mode_of(name: str, accuracy: Accuracy, images: int) -> Mode:
+    """-> a mode that is one stage of its name; `images` is how many were scored, if the task does not say it."""
     low, high = accuracy.interval
     value = accuracy.value
     return Mode(name, (name,), value, (min(low, value), max(high, value)), accuracy.examples or images)

@@ -16,6 +16,8 @@ from tta_lite.types import InputError
 
 # Of a signal that is high when there is much to spend, such as a battery's charge.
 BATTERY, LOAD = "battery", "load"
+# Shares of a latency budget.
+DOWN, UP = 0.8, 0.7
 
 
 class Rule(Protocol):
@@ -32,20 +34,21 @@ class Rule(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class LatencyBudget:
-    """A frame may take so long: down when a mode takes more, up when a better one takes clearly less.
+    """A frame may take so long: down when a mode comes near it, up when a better one takes clearly less.
 
     Attributes:
       budget_ms: of a frame.
-      down: share of the budget above which a mode is left.
+      down: share of the budget above which a mode is left. Below 1, for the latencies of a mode scatter, and one that
+        usually just fits is often late (docs/adaptive.md, benchmarks/bench_margin.py).
       up: share of it below which a mode is gone up to; at most `down`.
 
-    >>> LatencyBudget(10.0).levels([4.0, 9.0, 20.0], {})
+    >>> LatencyBudget(10.0).levels([4.0, 7.5, 20.0], {})
     (1, 0)
     """
 
     budget_ms: float
-    down: float = 1.0
-    up: float = 0.85
+    down: float = DOWN
+    up: float = UP
 
     def __post_init__(self) -> None:
         if not 0 < self.budget_ms < math.inf:

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tta_lite.adaptive.modes import Mode
 from tta_lite.adaptive.policy import Policy
 from tta_lite.adaptive.simulate import ADAPTIVE, DROPPED, IN_TIME, LATE, Run, Simulation
 from tta_lite.report.language import ENGLISH, Language
@@ -27,7 +28,11 @@ SIZE_INCHES = (7.2, 5.0)
 
 
 def modes_markdown(
-    policy: Policy, sizes: Mapping[str, int], whole: tuple[int, int] | None = None, say: Language = ENGLISH
+    policy: Policy,
+    sizes: Mapping[str, int],
+    whole: tuple[int, int] | None = None,
+    say: Language = ENGLISH,
+    alone: Policy | None = None,
 ) -> str:
     """-> the table of the modes, with what it rests on, as GitHub Markdown.
 
@@ -36,6 +41,7 @@ def modes_markdown(
       sizes: file -> bytes.
       whole: bytes of one file with a signature a mode, and of a file a mode, where both were made.
       say: the language.
+      alone: networks that were trained alone and timed with the modes, of `tta_lite.adaptive.beside`.
     """
     metric = say.known(policy.metric)
     staged = any(len(mode.stages) > 1 for mode in policy.modes)
@@ -49,17 +55,22 @@ def modes_markdown(
         say("file"),
     ]
     lines = [_row(heads), _row(["---", *["---:"] * (len(heads) - 2), "---"])]
-    for mode in policy.modes:
+    for known, mode in _modes(policy, alone):
         low, high = mode.interval
         shares = " / ".join(f"{100 * share:.0f}" for share in mode.shares)
-        files = dict.fromkeys(policy.stage(stage).file for stage in mode.stages)
-        latency_ms = policy.latency_ms(mode)
+        files = dict.fromkeys(known.stage(stage).file for stage in mode.stages)
+        latency_ms = known.latency_ms(mode)
         lines.append(_row([
-            mode.name, f"{policy.macs(mode):,.0f}", f"{mode.accuracy:.2f}", f"{low:.1f}..{high:.1f}",
+            mode.name, f"{known.macs(mode):,.0f}", f"{mode.accuracy:.2f}", f"{low:.1f}..{high:.1f}",
             "" if latency_ms is None else f"{latency_ms:.3g}", *([shares] if staged else []),
             ", ".join(f"{file} ({sizes[file]:,} B)" for file in files),
         ]))  # fmt: skip
     notes = [say("Scored on {examples} examples.", examples=f"{policy.modes[0].examples:,}")]
+    if alone is not None:
+        notes.append(
+            say("Networks that were trained alone: timed in turn with the modes, scored on {examples} examples.",
+                examples=f"{alone.modes[0].examples:,}")
+        )  # fmt: skip
     if whole is not None:
         notes.append(
             say(
@@ -71,16 +82,16 @@ def modes_markdown(
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
 
 
-def modes_csv(policy: Policy, sizes: Mapping[str, int]) -> str:
+def modes_csv(policy: Policy, sizes: Mapping[str, int], alone: Policy | None = None) -> str:
     """-> a row a mode, unrounded; the bytes are those of the files that it needs."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["mode", "macs", "accuracy", "low", "high", "examples", "latency_ms", "worst_latency_ms", "bytes"])
-    for mode in policy.modes:
-        files = {policy.stage(stage).file for stage in mode.stages}
+    for known, mode in _modes(policy, alone):
+        files = {known.stage(stage).file for stage in mode.stages}
         writer.writerow([
-            mode.name, policy.macs(mode), mode.accuracy, *mode.interval, mode.examples, policy.latency_ms(mode),
-            policy.worst_ms(mode), sum(sizes[file] for file in files),
+            mode.name, known.macs(mode), mode.accuracy, *mode.interval, mode.examples, known.latency_ms(mode),
+            known.worst_ms(mode), sum(sizes[file] for file in files),
         ])  # fmt: skip
     return stream.getvalue()
 
@@ -188,6 +199,10 @@ def _figures(run: Run) -> tuple[float, ...]:
 
 def _missed(run: Run) -> float:
     return run.share(LATE, DROPPED)
+
+
+def _modes(policy: Policy, alone: Policy | None) -> list[tuple[Policy, Mode]]:
+    return [(known, mode) for known in (policy, alone) if known is not None for mode in known.modes]
 
 
 def _row(cells: list[str]) -> str:

@@ -13,6 +13,11 @@ TEXTS: dict[str, str] = {
         "모드마다 서명을 둔 파일 하나: {one}바이트, 모드별 파일의 합: {many}바이트"
     ),
     "Latencies: {source}": "지연 시간의 출처: {source}",
+    "Networks that were trained alone: timed in turn with the modes, scored on {examples} examples.": (
+        "따로 학습한 네트워크: 모드와 번갈아 시간을 재고, 예제 {examples}개로 평가함."
+    ),
+    "modes of one network": "한 네트워크의 모드",
+    "trained alone": "따로 학습",
     "adaptive": "적응형",
     "{metric} in time (%)": "마감 내 {metric}(%)",
     "{metric} of answers (%)": "응답한 프레임의 {metric}(%)",
