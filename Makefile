@@ -40,7 +40,7 @@ check: $(DEV)  ## format, lint, types and import order only
 
 # All but those that need a trained network, a folder of networks, or what `tta-lite setup-emulator` says.
 NOT_BY_THEMSELVES := adaptive_memory bottleneck channel_criteria channel_removal distillation distillation_pose early_exits load \
-  many_in_one once_for_all pose_blocks pose_channels predict quantized_pose quantizers ratios counts search_pose zero_cost
+  many_in_one once_for_all pose_blocks pose_channels predict quantized_pose quantizers ratios counts search_pose margin zero_cost
 bench: $(DEV)  ## the benchmarks; figures, no verdict
 	@for file in $(filter-out $(NOT_BY_THEMSELVES:%=benchmarks/bench_%.py),$(wildcard benchmarks/bench_*.py)); do \
 	  echo "== $$file"; $(BIN)/python "$$file" || exit 1; \
