@@ -46,11 +46,13 @@ def modes_plot(policy: Policy, alone: Policy | None = None, say: Language = ENGL
                 markeredgecolor=theme.page, markeredgewidth=0.6, zorder=3,
             )  # fmt: skip
             for mode, x, y in zip(known.modes, costs, accuracies, strict=True):
+                # On both sides, for a mode and a network of its cost lie close together.
                 axes.annotate(
-                    mode.name.removeprefix(ALONE), (x, y), xytext=(6, 4 if shape == "o" else -11),
-                    textcoords="offset points", color=mix(colour, theme.ink, 0.4), parse_math=False,
+                    mode.name.removeprefix(ALONE), (x, y), xytext=(6 if known is policy else -6, 4),
+                    textcoords="offset points", ha="left" if known is policy else "right",
+                    color=mix(colour, theme.ink, 0.4), parse_math=False,
                 )  # fmt: skip
-        axes.margins(x=0.12)
+        axes.margins(x=0.15)
         handles, names = axes.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False, labelcolor=theme.ink)
         return to_png(figure)
