@@ -68,6 +68,10 @@ def test_scores_are_those_of_keras_and_latencies_of_one_measurement(task, tmp_pa
 def test_what_is_no_network_to_compare_with(task):
     with pytest.raises(InputError, match="must hold networks"):
         alone_policy({}, task)
+    with pytest.raises(InputError, match=r"alone 'torn': .*bytes"):
+        alone_policy({"torn": b"no file"}, task)
+    with pytest.raises(InputError, match=r"alone 'coloured': .*\[B, 8, 8, 3\]"):
+        alone_policy({"coloured": export_tflite(net(8, 3), FP32)}, task)
     alone = alone_policy({"same": export_tflite(net(8), FP32)}, task)
     check_pictures(alone, (8, 8, 1))
     for shape in ((6, 8, 1), (8, 6, 1), (8, 8, 3)):

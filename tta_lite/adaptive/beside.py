@@ -26,16 +26,19 @@ def alone_policy(files: Mapping[str, bytes], task: Task) -> Policy:
       task: of the largest pictures.
 
     Raises:
-      InputError: no file, or one that does not take one picture.
+      InputError: no file, or one that is none, takes no picture or gives no answer of the task.
     """
     if not files:
         raise InputError("Argument `files` must hold networks. Received: none")
     stages, modes, metric = [], [], ""
     for name, tflite in files.items():
-        stage = stage_of(ALONE + name, tflite)
-        assert stage.image_shape is not None
-        predict = Counted(TFLitePredictor(tflite))
-        accuracy = task_at(task, stage.image_shape[:2]).score(predict)
+        try:
+            stage = stage_of(ALONE + name, tflite)
+            assert stage.image_shape is not None
+            predict = Counted(TFLitePredictor(tflite))
+            accuracy = task_at(task, stage.image_shape[:2]).score(predict)
+        except InputError as error:
+            raise InputError(f"The network alone {name!r}: {error}") from error
         metric = accuracy.metric
         stages.append(stage)
         modes.append(mode_of(stage.name, accuracy, predict.images))
