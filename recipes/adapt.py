@@ -108,13 +108,14 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     model, task, adapt = {"early_exits": _exits, "cascade": _cascade}.get(_KIND.value, _together)()
     others = _alone()
+    done = (Path(_run.OUT.value) / TABLE).is_file()
     # Refused before there is a folder, and before the training.
-    alone = alone_policy(others, task) if others else None
+    alone = alone_policy(others, task) if others and not done else None
     if alone is not None:
         check_pictures(alone, model.input_shape[1:])
     folder = _run.open_folder("adapt", _FLAGS, seed=_task.SEED.value, display_flags=("language",))
     artifact = folder.path / "artifact"
-    if not (folder.path / TABLE).is_file():
+    if not done:
         policy, whole = adapt(folder.path, artifact)
         sizes = {name: size for name, (_, size) in file_sums(artifact).items()}
         if alone is not None:

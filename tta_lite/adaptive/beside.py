@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tta_lite.adaptive.folder import rewrite_policy
-from tta_lite.adaptive.many_in_one import Counted, mode_of, stage_of, task_at
+from tta_lite.adaptive.many_in_one import scored_mode, stage_of, task_at
 from tta_lite.adaptive.policy import POLICY, Policy, read_policy, write_policy
 from tta_lite.adaptive.timing import time_in_child, with_latencies
-from tta_lite.export.runner import TFLitePredictor
 from tta_lite.types import InputError, Task
 
 # Before the name of each such network.
@@ -35,13 +34,11 @@ def alone_policy(files: Mapping[str, bytes], task: Task) -> Policy:
         try:
             stage = stage_of(ALONE + name, tflite)
             assert stage.image_shape is not None
-            predict = Counted(TFLitePredictor(tflite))
-            accuracy = task_at(task, stage.image_shape[:2]).score(predict)
+            mode, metric = scored_mode(stage, tflite, task_at(task, stage.image_shape[:2]))
         except InputError as error:
             raise InputError(f"The network alone {name!r}: {error}") from error
-        metric = accuracy.metric
         stages.append(stage)
-        modes.append(mode_of(stage.name, accuracy, predict.images))
+        modes.append(mode)
     return Policy("alone", "resolution", metric, tuple(stages), tuple(modes))
 
 

@@ -133,11 +133,11 @@ def many_in_one_modes(
         scored = find(model)
         images = scored.calibration(spec.calibration_images) if spec.needs_images else ()
         tflite = parts[mode] = export_tflite(model, spec, images)
-        stages.append(stage_of(mode, tflite))
-        predict = Counted(TFLitePredictor(tflite))
-        accuracy = scored.score(predict)
-        metric, maps = accuracy.metric, isinstance(scored, PoseTask)
-        modes.append(mode_of(mode, accuracy, predict.images))
+        stage = stage_of(mode, tflite)
+        made, metric = scored_mode(stage, tflite, scored)
+        stages.append(stage)
+        modes.append(made)
+        maps = isinstance(scored, PoseTask)
     separate = sum(map(len, parts.values()))
     one_file = join_files(parts) if joinable else None
     if join is None:
@@ -202,14 +202,13 @@ def task_at(task: Task, size: tuple[int, int]) -> Scored:
     return SmallerPictures(task, size)
 
 
-class Counted:
+class _Counted:
     """A predictor that knows how many images it was given."""
 
     def __init__(self, predict: Predictor) -> None:
         self._predict, self.images = predict, 0
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """-> what the predictor says."""
         self.images += len(images)
         return self._predict(images)
 
@@ -239,8 +238,11 @@ def stage_of(mode: str, tflite: bytes) -> Stage:
     )
 
 
-def mode_of(name: str, accuracy: Accuracy, images: int) -> Mode:
-    """-> a mode that is one stage of its name; `images` is how many were scored, if the task does not say it."""
+def scored_mode(stage: Stage, tflite: bytes, scored: Scored) -> tuple[Mode, str]:
+    """-> a mode that is this stage alone, scored as the file that it is, and the metric."""
+    predict = _Counted(TFLitePredictor(tflite))
+    accuracy = scored.score(predict)
     low, high = accuracy.interval
     value = accuracy.value
-    return Mode(name, (name,), value, (min(low, value), max(high, value)), accuracy.examples or images)
+    interval = min(low, value), max(high, value)
+    return Mode(stage.name, (stage.name,), value, interval, accuracy.examples or predict.images), accuracy.metric
